@@ -1,0 +1,1 @@
+"""Generators: trainable distributions over architecture graphs."""

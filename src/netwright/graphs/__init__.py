@@ -1,0 +1,1 @@
+"""Architecture graphs: the batch type, what a layout allows, DAG algorithms, keys, encodings."""

@@ -1,0 +1,152 @@
+"""All that a generator knows of a search space: sizes, vocabulary, and what is fixed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.dag import on_path
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What graphs may look like, before a space has its say.
+
+    A graph is complete at the first node whose operation is ``end_op``, or at ``max_nodes``
+    nodes. A generator is a distribution over exactly those graphs, restricted to what
+    ``allowed_ops``, ``forced`` and ``free`` permit; ``max_edges`` and ``connected`` are left to
+    rejection, so that likelihoods stay tractable.
+
+    Attributes:
+        max_nodes: Largest number of nodes.
+        num_ops: Size of the operation vocabulary.
+        allowed_ops: Which operations the node at each position may take.
+        free: Node pairs ``i < j`` whose edge is to be decided.
+        forced: Node pairs whose edge is always there (as soon as both nodes are). A pair that is
+            neither free nor forced is forbidden.
+        end_op: The operation that ends a graph; None if all graphs have ``max_nodes`` nodes.
+        max_edges: Largest number of edges; None if there is no limit.
+        connected: Whether every node must lie on a path from the first node to the last.
+    """
+
+    max_nodes: int
+    num_ops: int
+    allowed_ops: Bool[Tensor, "node op"]
+    free: Bool[Tensor, "node node"]
+    forced: Bool[Tensor, "node node"]
+    end_op: int | None = None
+    max_edges: int | None = None
+    connected: bool = False
+
+    def __post_init__(self) -> None:
+        upper = torch.ones_like(self.free).triu(diagonal=1)
+        if self.allowed_ops.shape != (self.max_nodes, self.num_ops):
+            raise ValueError(f"allowed_ops must be {self.max_nodes} nodes x {self.num_ops} ops")
+        if not self.allowed_ops.any(dim=1).all():
+            raise ValueError("every node position needs at least one allowed operation")
+        if self.free.shape != (self.max_nodes,) * 2 or self.forced.shape != self.free.shape:
+            raise ValueError(f"free and forced must be {self.max_nodes} x {self.max_nodes}")
+        if ((self.free | self.forced) & ~upper).any():
+            raise ValueError("edges run from a lower to a higher node")
+        if (self.free & self.forced).any():
+            raise ValueError("an edge cannot be both free and forced")
+
+    @classmethod
+    def make(
+        cls,
+        max_nodes: int,
+        num_ops: int,
+        *,
+        allowed_ops: Iterable[Iterable[int]] | None = None,
+        edges: Iterable[tuple[int, int]] | None = None,
+        end_op: int | None = None,
+        max_edges: int | None = None,
+        connected: bool = False,
+    ) -> "Layout":
+        """Make a layout from plain lists.
+
+        Args:
+            max_nodes: Largest number of nodes.
+            num_ops: Size of the operation vocabulary.
+            allowed_ops: For each position, the operations it may take; all if None.
+            edges: The edges, all of them forced; if None, every pair ``i < j`` is free.
+            end_op: The operation that ends a graph.
+            max_edges: Largest number of edges.
+            connected: Whether every node must lie on a path from the first node to the last.
+        """
+        allowed = torch.ones(max_nodes, num_ops, dtype=torch.bool)
+        if allowed_ops is not None:
+            allowed = torch.zeros_like(allowed)
+            for position, ops in enumerate(allowed_ops):
+                allowed[position, list(ops)] = True
+        free = torch.ones(max_nodes, max_nodes, dtype=torch.bool).triu(diagonal=1)
+        forced = torch.zeros_like(free)
+        if edges is not None:
+            free = torch.zeros_like(free)
+            for source, target in edges:
+                forced[source, target] = True
+        return cls(max_nodes, num_ops, allowed, free, forced, end_op, max_edges, connected)
+
+    def freed(self) -> "Layout":
+        """Keep sizes, vocabulary and the ending operation; free everything else.
+
+        The published generation metrics (validity and so on) are measured on this: a layout that
+        forces what validity asks for would make them true by construction.
+        """
+        upper = torch.ones_like(self.free).triu(diagonal=1)
+        return replace(
+            self,
+            allowed_ops=torch.ones_like(self.allowed_ops),
+            free=upper,
+            forced=torch.zeros_like(upper),
+            max_edges=None,
+            connected=False,
+        )
+
+    def rules(self, archs: ArchitectureBatch) -> dict[str, Bool[Tensor, " batch"]]:
+        """What must hold, as words, with the graphs for which it does."""
+        if archs.max_nodes > self.max_nodes:
+            fits = archs.num_nodes <= self.max_nodes
+            kept = ArchitectureBatch.masked(
+                archs.ops, archs.adj, archs.num_nodes.clamp(max=self.max_nodes)
+            )
+            return {f"at most {self.max_nodes} nodes": fits} | {
+                rule: ok & fits for rule, ok in self.rules(kept.pad(self.max_nodes)).items()
+            }
+        archs = archs.pad(self.max_nodes)
+        device, real = archs.device, archs.node_mask
+        pair = real[:, :, None] & real[:, None, :]
+        known = (archs.ops >= 0) & (archs.ops < self.num_ops)
+        allowed = self.allowed_ops.to(device)[
+            torch.arange(self.max_nodes, device=device), archs.ops.clamp(0, self.num_ops - 1)
+        ]
+        last = (archs.num_nodes - 1).clamp(min=0)[:, None]
+        body = torch.arange(self.max_nodes, device=device) < last
+        rules = {
+            "at least one node": archs.num_nodes > 0,
+            f"operations are numbered below {self.num_ops}": (known | ~real).all(dim=1),
+            "every operation is allowed at its position": (allowed | ~real).all(dim=1),
+            "every fixed edge is present": (archs.adj | ~(self.forced.to(device) & pair))
+            .flatten(1)
+            .all(dim=1),
+            "no edge is forbidden": (~archs.adj | (self.free | self.forced).to(device))
+            .flatten(1)
+            .all(dim=1),
+        }
+        if self.end_op is None:
+            rules[f"exactly {self.max_nodes} nodes"] = archs.num_nodes == self.max_nodes
+        else:
+            ends = archs.ops.gather(1, last)[:, 0] == self.end_op
+            rules["the last node, and only the last, ends the graph"] = ends & ~(
+                (archs.ops == self.end_op) & body
+            ).any(dim=1)
+        if self.max_edges is not None:
+            rules[f"at most {self.max_edges} edges"] = archs.num_edges <= self.max_edges
+        if self.connected:
+            rules["every node lies on a path from input to output"] = (on_path(archs) | ~real).all(
+                dim=1
+            )
+        return rules

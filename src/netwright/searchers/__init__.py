@@ -1,0 +1,1 @@
+"""Searchers: ask them for architectures, tell them the scores."""

@@ -1,0 +1,1 @@
+"""Search spaces: which architectures are legal, how they are drawn, edited, named, enumerated."""

@@ -1,0 +1,173 @@
+"""What a search space is: a set of architectures and the edits between them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Protocol, final, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from netwright.graphs import hashing
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.layout import Layout
+
+
+class SearchSpace(ABC):
+    """A set of operation-labelled DAGs.
+
+    A space says which graphs belong to it. How good they are is an evaluator's business, how
+    they become a network is `netwright.networks`', and how to explore them is a searcher's.
+
+    Attributes:
+        name: What users call it.
+        op_names: Name of each operation; the index is its value in `ArchitectureBatch.ops`.
+        layout: What generators may know.
+    """
+
+    name: str
+    op_names: tuple[str, ...]
+    layout: Layout
+
+    @abstractmethod
+    def sample(self, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
+        """Draw ``n`` valid architectures from the space's reference distribution."""
+
+    @abstractmethod
+    def neighbours(self, arch: ArchitectureBatch) -> ArchitectureBatch:
+        """List every valid architecture one edit away from the single one given, each once."""
+
+    @abstractmethod
+    def to_text(self, archs: ArchitectureBatch) -> list[str]:
+        """Write architectures in the space's native notation."""
+
+    @abstractmethod
+    def from_text(self, texts: Sequence[str]) -> ArchitectureBatch:
+        """Read what `to_text` writes.
+
+        Raises:
+            ValueError: If a text cannot be read; validity is not checked.
+        """
+
+    def rules(self, archs: ArchitectureBatch) -> Mapping[str, Bool[Tensor, " batch"]]:
+        """What members must satisfy, as words, with the graphs that do; the layout's by default."""
+        return self.layout.rules(archs)
+
+    def simplify(self, archs: ArchitectureBatch) -> ArchitectureBatch:
+        """Remove what does not change the network; nothing by default."""
+        return archs
+
+    @final
+    def is_valid(self, archs: ArchitectureBatch) -> Bool[Tensor, " batch"]:
+        """Tell which graphs are members of the space."""
+        everything = torch.ones(len(archs), dtype=torch.bool, device=archs.device)
+        return reduce(torch.logical_and, self.rules(archs).values(), everything)
+
+    @final
+    def invalid_reason(self, arch: ArchitectureBatch) -> str | None:
+        """Return the first rule that the single architecture breaks, or None."""
+        broken = (rule for rule, ok in self.rules(arch).items() if not bool(ok[0]))
+        return next((f"not in {self.name}: must have {rule}" for rule in broken), None)
+
+    @final
+    def keys(self, archs: ArchitectureBatch) -> Int[Tensor, "batch 2"]:
+        """Return a 128-bit key per architecture, equal for isomorphic ones."""
+        return hashing.keys(archs)
+
+    @final
+    def parse(self, texts: Sequence[str]) -> ArchitectureBatch:
+        """Read texts, simplify, and insist on validity.
+
+        Raises:
+            ValueError: If a text cannot be read or is not a member, with the reason.
+        """
+        archs = self.simplify(self.from_text(texts))
+        for i in (~self.is_valid(archs)).nonzero()[:, 0].tolist():
+            raise ValueError(f"{texts[i]!r} is {self.invalid_reason(archs[i : i + 1])}")
+        return archs
+
+
+@runtime_checkable
+class Enumerable(Protocol):
+    """A space small enough to list.
+
+    Attributes:
+        size: Number of distinct architectures.
+    """
+
+    size: int
+
+    def enumerate(self) -> ArchitectureBatch:
+        """List every distinct architecture once, in an order that never changes."""
+        ...
+
+
+def one_edit(arch: ArchitectureBatch, layout: Layout) -> ArchitectureBatch:
+    """List the graphs that differ from ``arch`` in one operation or one free edge.
+
+    Node count and the order of nodes stay; validity is not checked.
+    """
+    n = int(arch.num_nodes[0])
+    arch = arch.pad(layout.max_nodes)
+    inside = torch.zeros(layout.max_nodes, dtype=torch.bool)
+    inside[:n] = True
+    choices = layout.allowed_ops & inside[:, None]
+    choices = choices & ~torch.nn.functional.one_hot(arch.ops[0], layout.num_ops).bool()
+    nodes, ops = choices.nonzero().T
+    relabelled = arch[torch.zeros(len(nodes), dtype=torch.long)]
+    relabelled.ops[torch.arange(len(nodes)), nodes] = ops
+    sources, targets = (layout.free & inside[:, None] & inside).nonzero().T
+    rewired = arch[torch.zeros(len(sources), dtype=torch.long)]
+    edge = (torch.arange(len(sources)), sources, targets)
+    rewired.adj[edge] = ~rewired.adj[edge]
+    return ArchitectureBatch.cat([relabelled, rewired])
+
+
+def graph_text(archs: ArchitectureBatch, op_names: Sequence[str]) -> list[str]:
+    """Write graphs as ``op,op,...:bits``, the bits being the row-major adjacency matrix.
+
+    This is NAS-Bench-101's own notation on one line.
+    """
+    lines = []
+    for ops, adj, n in zip(
+        archs.ops.tolist(), archs.adj.tolist(), archs.num_nodes.tolist(), strict=True
+    ):
+        bits = "".join("01"[edge] for row in adj[:n] for edge in row[:n])
+        lines.append(f"{','.join(op_names[op] for op in ops[:n])}:{bits}")
+    return lines
+
+
+def parse_graph_text(
+    texts: Sequence[str], op_names: Sequence[str], max_nodes: int
+) -> ArchitectureBatch:
+    """Read what `graph_text` writes.
+
+    Raises:
+        ValueError: On an unknown operation, too many nodes, or an adjacency matrix that is not
+            square, not binary or not upper triangular (a cycle).
+    """
+    index = {name: i for i, name in enumerate(op_names)}
+    ops = torch.zeros(len(texts), max_nodes, dtype=torch.long)
+    adj = torch.zeros(len(texts), max_nodes, max_nodes, dtype=torch.bool)
+    sizes = []
+    for i, text in enumerate(texts):
+        labels, _, bits = text.strip().partition(":")
+        names = labels.split(",")
+        n = len(names)
+        unknown = [name for name in names if name not in index]
+        if unknown:
+            raise ValueError(
+                f"unknown operation {unknown[0]!r} in {text!r}: use {', '.join(index)}"
+            )
+        if n > max_nodes:
+            raise ValueError(f"{n} nodes in {text!r}: at most {max_nodes}")
+        if len(bits) != n * n or set(bits) - {"0", "1"}:
+            raise ValueError(f"{text!r} needs {n} x {n} adjacency bits after the colon")
+        matrix = torch.tensor([bit == "1" for bit in bits]).view(n, n)
+        if matrix.tril().any():
+            raise ValueError(f"{text!r} is not upper triangular: an edge runs back (a cycle)")
+        ops[i, :n] = torch.tensor([index[name] for name in names])
+        adj[i, :n, :n] = matrix
+        sizes.append(n)
+    return ArchitectureBatch(ops, adj, torch.tensor(sizes, dtype=torch.long))
