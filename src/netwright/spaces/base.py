@@ -1,7 +1,7 @@
 """What a search space is: a set of architectures and the edits between them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Protocol, final, runtime_checkable
 
@@ -122,6 +122,53 @@ def one_edit(arch: ArchitectureBatch, layout: Layout) -> ArchitectureBatch:
     edge = (torch.arange(len(sources)), sources, targets)
     rewired.adj[edge] = ~rewired.adj[edge]
     return ArchitectureBatch.cat([relabelled, rewired])
+
+
+def distinct_members(
+    space: SearchSpace, archs: ArchitectureBatch, *, but: ArchitectureBatch | None = None
+) -> ArchitectureBatch:
+    """Simplify graphs and keep the members of the space, each once, and those in ``but`` never."""
+    archs = space.simplify(archs)
+    archs = archs[space.is_valid(archs)]
+    key = space.keys(archs)
+    known = space.keys(but) if but is not None else key[:0]
+    first = hashing.first_of_each(torch.cat([known, key]))
+    return archs[first[first >= len(known)] - len(known)]
+
+
+def rejection_sample(
+    space: SearchSpace,
+    n: int,
+    draw: Callable[[int], ArchitectureBatch],
+) -> ArchitectureBatch:
+    """Draw graphs until ``n`` of them, simplified, are members of the space.
+
+    Raises:
+        RuntimeError: If hardly any graph is.
+    """
+    kept, missing, drawn = list[ArchitectureBatch](), n, 0
+    while missing > 0:
+        archs = space.simplify(draw(2 * missing + 16))
+        drawn += len(archs)
+        kept.append(archs[space.is_valid(archs)][:missing])
+        missing -= len(kept[-1])
+        if missing and drawn > 10_000 * (n - missing + 1):
+            raise RuntimeError(
+                f"{n - missing} of {drawn} random graphs are in {space.name}: too few"
+            )
+    return ArchitectureBatch.cat(kept or [ArchitectureBatch.empty(space.layout.max_nodes)])
+
+
+def uniform_graphs(layout: Layout, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
+    """Draw graphs of a layout: every allowed operation and every free edge with equal chance."""
+    weight = layout.allowed_ops.float()
+    ops = torch.multinomial(weight, n, replacement=True, generator=rng).T.contiguous()
+    edges = torch.rand(n, layout.max_nodes, layout.max_nodes, generator=rng) < 0.5
+    size = torch.full((n,), layout.max_nodes)
+    if layout.end_op is not None:
+        ends = ops == layout.end_op
+        size = torch.where(ends.any(dim=1), ends.long().argmax(dim=1) + 1, size)
+    return ArchitectureBatch.masked(ops, edges & layout.free | layout.forced, size)
 
 
 def graph_text(archs: ArchitectureBatch, op_names: Sequence[str]) -> list[str]:
