@@ -9,7 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from netwright.graphs.batch import ArchitectureBatch
-from netwright.spaces.base import SearchSpace
+from netwright.spaces.base import Enumerable, SearchSpace
+
+#: Largest space that is listed to find the last architectures not yet proposed.
+LISTABLE = 50_000
+_LARGEST_DRAW = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +93,7 @@ class Fresh:
 
     Args:
         space: Says what is valid, and what a simplified graph is.
-        max_rounds: How often to draw again before giving up.
+        max_draws: How many graphs to draw, for each architecture wanted, before giving up.
 
     Attributes:
         drawn: Graphs drawn so far.
@@ -98,28 +102,33 @@ class Fresh:
     """
 
     space: SearchSpace
-    max_rounds: int = 100
+    max_draws: int = 100
     drawn: int = field(default=0, init=False)
     invalid: int = field(default=0, init=False)
     repeated: int = field(default=0, init=False)
     _seen: set[tuple[int, int]] = field(default_factory=set, init=False)
+    _left: ArchitectureBatch | None = field(default=None, init=False)  # a cache, not state
 
-    def fill(self, n: int, draw: Callable[[int], Proposals]) -> Proposals:
-        """Draw until ``n`` valid, new architectures are found or ``max_rounds`` have passed.
+    def fill(
+        self, n: int, draw: Callable[[int], Proposals], *, max_draws: int | None = None
+    ) -> Proposals:
+        """Draw until ``n`` valid, new architectures are found or ``max_draws * n`` were drawn.
 
         What is returned counts as seen from now on.
 
         Args:
             n: How many are wanted.
             draw: Returns about as many raw proposals as it is asked for.
+            max_draws: Instead of the attribute of that name.
         """
         kept: list[Proposals] = [Proposals(self.none(), ())]
-        missing = n
-        for _ in range(self.max_rounds):
-            if missing <= 0:
-                break
-            raw = draw(missing)
-            archs = self.space.simplify(raw.archs)
+        missing, left = n, n * (self.max_draws if max_draws is None else max_draws)
+        ask = n
+        while missing > 0 and left > 0:
+            raw = draw(min(ask, left))
+            left -= ask
+            ask = min(2 * ask, max(n, _LARGEST_DRAW))  # few large draws beat many small ones
+            archs = self.space.simplify(raw.archs.to("cpu"))
             ok = self.space.is_valid(archs)
             self.drawn += len(ok)
             self.invalid += int((~ok).sum())
@@ -131,17 +140,66 @@ class Fresh:
             missing -= len(kept[-1])
         return Proposals.cat(kept)
 
+    def random(self, n: int, *, rng: torch.Generator) -> Proposals:
+        """Draw ``n`` new architectures from the space itself, to the last one it has.
+
+        A space of up to `LISTABLE` architectures is listed once sampling finds too few new
+        ones; in a larger one, 10,000 draws without a new architecture mean that it is exhausted.
+
+        Returns:
+            Proposals of origin "random"; fewer than ``n`` only if the space is exhausted.
+        """
+
+        def draw(m: int) -> Proposals:
+            return Proposals.of(self.space.sample(m, rng=rng), "random")
+
+        found = self.fill(n, draw)
+        missing = n - len(found)
+        if not missing:
+            return found
+        if isinstance(self.space, Enumerable) and self.space.size <= LISTABLE:
+            everything = self.space.enumerate() if self._left is None else self._left
+            self._left = everything[self.unseen(everything)]
+            chosen = torch.randperm(len(self._left), generator=rng)[:missing]
+            rest = Proposals.of(self._left[chosen], "random")
+            self.add(rest.archs)
+        else:
+            rest = self.fill(missing, draw, max_draws=10_000)
+        return Proposals.cat([found, rest])
+
     def unseen(self, archs: ArchitectureBatch) -> Bool[Tensor, " batch"]:
         """Tell which architectures are new, and not a repeat within the batch."""
-        known, mask = set(self._seen), []
+        here, mask = set[tuple[int, int]](), []
         for key in _pairs(self.space.keys(archs)):
-            mask.append(key not in known)
-            known.add(key)
+            mask.append(key not in self._seen and key not in here)
+            here.add(key)
         return torch.tensor(mask, dtype=torch.bool)
 
     def add(self, archs: ArchitectureBatch) -> None:
         """Remember architectures as seen."""
         self._seen.update(_pairs(self.space.keys(archs)))
+
+    def admit(
+        self, archs: ArchitectureBatch, score: Float[Tensor, " batch"]
+    ) -> tuple[ArchitectureBatch, Float[Tensor, " batch"]]:
+        """Take in what a searcher is told: simplify, check, and remember as seen.
+
+        Returns:
+            The simplified architectures, padded to the layout's size, and their scores, on the
+            CPU.
+
+        Raises:
+            ValueError: If the numbers of architectures and scores differ, or an architecture is
+                not a member of the space.
+        """
+        if len(archs) != len(score):
+            raise ValueError(f"{len(archs)} architectures but {len(score)} scores")
+        archs = self.space.simplify(archs.to("cpu"))
+        for i in (~self.space.is_valid(archs)).nonzero()[:1, 0].tolist():
+            reason = self.space.invalid_reason(archs[i : i + 1])
+            raise ValueError(f"architecture {i} of those told is {reason}")
+        self.add(archs)
+        return archs.pad(self.space.layout.max_nodes), score.detach().to("cpu")
 
     def none(self) -> ArchitectureBatch:
         """A batch of no architectures."""
@@ -155,7 +213,7 @@ class Fresh:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._seen = set(_pairs(state["seen"]))
+        self._seen, self._left = set(_pairs(state["seen"])), None
         self.drawn, self.invalid = state["drawn"], state["invalid"]
         self.repeated = state["repeated"]
 
