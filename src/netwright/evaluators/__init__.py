@@ -1,0 +1,1 @@
+"""Evaluators: architectures in, scores out."""

@@ -1,0 +1,1 @@
+"""Tables: tabular benchmarks as memory-mapped files, and what makes them."""

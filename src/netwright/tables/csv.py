@@ -1,0 +1,319 @@
+"""Import of tabular benchmarks from CSV files, plain or gzipped.
+
+A row is one architecture. It stands in a column ``arch``, in the space's text form, or in the two
+columns ``adjacency`` (row-major bits) and ``operations`` (names joined by commas) of
+NAS-Bench-101. The other columns hold numbers; an empty cell is a missing value.
+
+Which metric a column is, and in which unit, is either said explicitly (`parse_column`) or known
+for the two files in `PROFILES`:
+
+* ``nasbench201``: ``DATASET_SPLIT_EPOCHS``, accuracies in percent, as ``dataset/split@epochs``
+  (``cifar10-valid_valid_200`` becomes ``cifar10-valid/valid@200``);
+* ``nasbench101``: ``QUANTITY_EPOCHS``, accuracies as fractions, as ``cifar10/quantity@epochs``
+  (``test_mean_108`` becomes ``cifar10/test@108``; ``valid_emulated_108``, which is not a
+  measurement, ``cifar10/valid-emulated@108``).
+
+Accuracies are stored as fractions: a column in percent is divided by 100.
+"""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TextIO, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.spaces.base import SearchSpace, parse_graph_text
+from netwright.tables.format import Column, Rows, Unit
+
+#: What a column of a CSV file may be measured in; percent becomes a fraction.
+Written = Literal["fraction", "percent", "seconds", "count", "number"]
+
+#: Rows read at a time.
+CHUNK = 1 << 14
+
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a column of a CSV file means.
+
+    Attributes:
+        name: The metric, as `netwright.tables.format.Rows` wants it.
+        unit: The unit in which the column is written.
+    """
+
+    name: str
+    unit: Written = "fraction"
+
+
+#: The columns of the two known files, by search space.
+PROFILES: dict[str, dict[str, Metric]] = {
+    "nasbench201": {
+        "trainable_parameters": Metric("parameters", "count"),
+        "cifar10-valid_valid_200": Metric("cifar10-valid/valid@200", "percent"),
+        "cifar10-valid_test_200": Metric("cifar10-valid/test@200", "percent"),
+        "cifar10_test_200": Metric("cifar10/test@200", "percent"),
+        "cifar100_valid_200": Metric("cifar100/valid@200", "percent"),
+        "cifar100_test_200": Metric("cifar100/test@200", "percent"),
+        "cifar10-valid_valid_12": Metric("cifar10-valid/valid@12", "percent"),
+        "cifar100_valid_12": Metric("cifar100/valid@12", "percent"),
+    },
+    "nasbench101": {
+        "trainable_parameters": Metric("parameters", "count"),
+        "test_mean_108": Metric("cifar10/test@108"),
+        "valid_emulated_108": Metric("cifar10/valid-emulated@108"),
+        "valid_run_4": Metric("cifar10/valid-run@4"),
+        "valid_run_12": Metric("cifar10/valid-run@12"),
+        "valid_run_36": Metric("cifar10/valid-run@36"),
+        "valid_run_108": Metric("cifar10/valid-run@108"),
+        "train_seconds_108": Metric("cifar10/train-seconds@108", "seconds"),
+    },
+}
+
+
+def parse_column(text: str) -> tuple[str, Metric]:
+    """Read ``COLUMN=METRIC`` or ``COLUMN=METRIC:UNIT``, as given on the command line.
+
+    Without a unit, ``parameters`` is a count, ``.../...seconds@...`` is in seconds, and anything
+    else is an accuracy as a fraction: ``acc=mydata/valid@100:percent`` is one in percent.
+
+    Raises:
+        ValueError: If the text is not of that form or the unit is unknown.
+    """
+    column, _, rest = text.rpartition("=")
+    name, _, unit = rest.partition(":")
+    if not column or not name:
+        raise ValueError(
+            f"{text!r}: write COLUMN=METRIC[:UNIT], as in acc=mydata/valid@100:percent"
+        )
+    if not unit:
+        seconds = name.partition("@")[0].endswith("seconds")
+        unit = "count" if name == "parameters" else "seconds" if seconds else "fraction"
+    for known in get_args(Written):
+        if unit == known:
+            return column, Metric(name, known)
+    raise ValueError(f"{text!r}: unknown unit {unit!r}, use {', '.join(get_args(Written))}")
+
+
+def import_csv(
+    path: Path | str,
+    space: SearchSpace,
+    *,
+    source: str,
+    licence: str,
+    columns: Mapping[str, Metric] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Rows:
+    """Read a benchmark, every architecture simplified and checked for membership.
+
+    Rows are numbered from 1, the header not counted.
+
+    Args:
+        path: A CSV file with a header line, possibly gzipped.
+        space: The search space of its architectures.
+        source: Where the measurements come from.
+        licence: Theirs.
+        columns: What each column to import means; the profile of ``space`` if None.
+        progress: Called with the number of rows read so far.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, a column is missing or unknown, or a row holds an
+            architecture or a number that makes no sense; the message names the row.
+    """
+    path = Path(path)
+    archs: list[ArchitectureBatch] = []
+    values: list[Float64[Tensor, "row column"]] = []
+    with _open(path) as file:
+        records = _records(path, file)
+        header = next(records, [])
+        chosen = _chosen(path, header, space, columns)
+        read_archs = _arch_reader(path, header, space)
+        places = [header.index(name) for name in chosen]
+        done = 0
+        while chunk := list(islice(records, CHUNK)):
+            by_column = list(zip(*chunk, strict=True))
+            archs.append(read_archs(by_column, done))
+            parsed = [_numbers(by_column[p], header[p], done) for p in places]
+            values.append(torch.stack(parsed, dim=1))
+            done += len(chunk)
+            progress(done)
+    if not done:
+        raise ValueError(f"{path} has a header but no rows")
+    table = torch.cat(values)
+    converted = {
+        metric.name: _convert(table[:, i], name, metric)
+        for i, (name, metric) in enumerate(chosen.items())
+    }
+    return Rows(ArchitectureBatch.cat(archs), converted, source, licence)
+
+
+def _open(path: Path) -> TextIO:
+    with path.open("rb") as file:
+        zipped = file.read(2) == _GZIP
+    opener = gzip.open if zipped else open
+    # utf-8-sig: spreadsheets write a byte order mark
+    return opener(path, "rt", encoding="utf-8-sig", newline="")
+
+
+def _records(path: Path, file: TextIO) -> Iterator[list[str]]:
+    """Yield the header and the rows, all of one length; blank lines are skipped."""
+    width, row = None, 0
+    try:
+        for record in csv.reader(file, strict=True):
+            if not record:
+                continue
+            width = len(record) if width is None else width
+            if len(record) != width:
+                raise ValueError(f"{path}, row {row}: {len(record)} fields, the header has {width}")
+            yield record
+            row += 1
+    except (csv.Error, EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged after row {row - 1}: {error}") from error
+
+
+def _chosen(
+    path: Path, header: Sequence[str], space: SearchSpace, columns: Mapping[str, Metric] | None
+) -> dict[str, Metric]:
+    """The columns to import: those asked for, or all that the space's profile knows."""
+    if len(set(header)) != len(header):
+        raise ValueError(f"{path}: two columns have the same name, rename one")
+    numbers = [name for name in header if name not in ("arch", "adjacency", "operations")]
+    hint = "name columns as in acc=mydata/valid@100:percent"
+    if columns is None:
+        profile = PROFILES.get(space.name, {})
+        if strangers := [name for name in numbers if name not in profile]:
+            raise ValueError(
+                f"{path}: column {strangers[0]!r} is not known for {space.name}, {hint}"
+            )
+        columns = {name: profile[name] for name in numbers}
+    for name in columns:
+        if name not in numbers:
+            raise ValueError(f"{path} has no column {name!r}: choose from {', '.join(numbers)}")
+    if not columns:
+        raise ValueError(f"{path}: no column to import, {hint}")
+    if len({metric.name for metric in columns.values()}) != len(columns):
+        raise ValueError(f"{path}: two columns are to become the same metric, rename one")
+    return dict(columns)
+
+
+def _arch_reader(
+    path: Path, header: Sequence[str], space: SearchSpace
+) -> Callable[[Sequence[Sequence[str]], int], ArchitectureBatch]:
+    """Return what reads the architectures of a chunk, given its columns and first row."""
+    if "arch" in header:
+        place = header.index("arch")
+
+        def parse(by_column: Sequence[Sequence[str]], start: int) -> ArchitectureBatch:
+            return _checked(by_column[place], start, space, space.from_text)
+
+    elif "adjacency" in header and "operations" in header:
+        bits, labels = header.index("adjacency"), header.index("operations")
+
+        def parse(by_column: Sequence[Sequence[str]], start: int) -> ArchitectureBatch:
+            texts = [f"{o}:{a}" for o, a in zip(by_column[labels], by_column[bits], strict=True)]
+            return _checked(texts, start, space, lambda rows: _matrices(rows, space))
+
+    else:
+        raise ValueError(f"{path} needs a column 'arch', or 'adjacency' and 'operations'")
+    return parse
+
+
+def _checked(
+    texts: Sequence[str],
+    start: int,
+    space: SearchSpace,
+    read: Callable[[Sequence[str]], ArchitectureBatch],
+) -> ArchitectureBatch:
+    """Read a chunk as `SearchSpace.parse` does; errors name the row."""
+    try:
+        archs = space.simplify(read(texts))
+    except ValueError:
+        for i, text in enumerate(texts):  # which one was it?
+            try:
+                read([text])
+            except ValueError as error:
+                raise ValueError(f"row {start + i + 1}: {error}") from error
+        raise
+    for i in (~space.is_valid(archs)).nonzero()[:, 0].tolist():
+        reason = space.invalid_reason(archs[i : i + 1])
+        raise ValueError(f"row {start + i + 1}: {texts[i]!r} is {reason}")
+    return archs
+
+
+def _matrices(texts: Sequence[str], space: SearchSpace) -> ArchitectureBatch:
+    """Do what `parse_graph_text` does, all graphs of one size at once."""
+    index = {name: i for i, name in enumerate(space.op_names)}
+    size = space.layout.max_nodes
+    ops = np.zeros((len(texts), size), dtype=np.int64)
+    adj = np.zeros((len(texts), size, size), dtype=bool)
+    num_nodes = np.zeros(len(texts), dtype=np.int64)
+    parts = [text.partition(":") for text in texts]
+    names = [labels.split(",") for labels, _, _ in parts]
+    groups: dict[int, list[int]] = {}
+    for i, labels in enumerate(names):
+        groups.setdefault(len(labels), []).append(i)
+    for n, rows in groups.items():
+        joined = "".join(parts[i][2] for i in rows).encode()
+        known = all(name in index for i in rows for name in names[i])
+        square = all(len(parts[i][2]) == n * n for i in rows) and len(joined) == len(rows) * n * n
+        if n > size or not known or not square or joined.strip(b"01"):
+            return parse_graph_text(texts, space.op_names, size)  # says what is wrong
+        matrix = (np.frombuffer(joined, dtype=np.uint8) == ord("1")).reshape(-1, n, n)
+        if np.tril(matrix).any():
+            return parse_graph_text(texts, space.op_names, size)
+        ops[rows, :n] = [[index[name] for name in names[i]] for i in rows]
+        adj[rows, :n, :n] = matrix
+        num_nodes[rows] = n
+    return ArchitectureBatch(*map(torch.from_numpy, (ops, adj, num_nodes)))
+
+
+def _numbers(cells: Sequence[str], name: str, start: int) -> Float64[Tensor, " row"]:
+    """Read one column of a chunk; an empty cell is NaN."""
+    texts = [cell.strip() or "nan" for cell in cells]
+    try:
+        numbers = np.array(texts).astype(np.float64)
+    except ValueError:
+        for i, text in enumerate(texts):  # which one was it?
+            try:
+                float(text)
+            except ValueError:
+                raise ValueError(
+                    f"row {start + i + 1}: {name} is {text!r}, which is not a number"
+                ) from None
+        raise
+    return torch.from_numpy(numbers)
+
+
+def _convert(values: Float64[Tensor, " row"], name: str, metric: Metric) -> Column:
+    """Check one column and bring it into the table's unit."""
+    unit: Unit = "fraction" if metric.unit == "percent" else metric.unit
+    largest = {"fraction": 1.0, "percent": 100.0}.get(metric.unit, float("inf"))
+    smallest = -float("inf") if metric.unit == "number" else 0.0
+    wrong = values.isinf() | (values < smallest) | (values > largest)
+    if metric.unit == "count":
+        wrong |= ~values.isnan() & (values != values.round())
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        reason = f"row {row + 1}: {name} is {values[row]:g}, which is no {metric.unit}"
+        if metric.unit == "fraction" and values[row] > 1.5:
+            reason += f": if it is in percent, write {name}={metric.name}:percent"
+        raise ValueError(reason)
+    if metric.unit == "percent":
+        measured = values[~values.isnan()]
+        if len(measured) and float(measured.max()) <= 1.0:
+            raise ValueError(
+                f"{name} never exceeds 1 %: if it holds fractions, write {name}={metric.name}"
+            )
+        values = values / 100
+    return Column(values, unit)
