@@ -1,0 +1,116 @@
+"""The oracle evaluator: train every candidate from scratch and validate it.
+
+[GraphPNAS] 3.1.2 and 4.1. The paper's low-data regime is ``train_fraction=LOW_DATA``: a tenth of
+each class of the *training* images to train on, the rest to validate on. Its early stopping
+(appendix C.4) is ``train_fraction=EARLY_STOPPING`` with a recipe of few epochs; the learning rate
+then decays within these few. The test images are never looked at.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from netwright.evaluation import Evaluation
+from netwright.evaluators.training import Recipe, TrainingFailed, fit, resolve_device
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.images.data import ImageData
+from netwright.images.split import stratified_split
+from netwright.networks.cost import count_parameters
+from netwright.rng import scoped, stream
+
+LOW_DATA = 0.1  # [GraphPNAS] 4.1
+EARLY_STOPPING = 0.8
+
+#: For the digits with NAS-Bench-101 or -201 cells of 16 channels: about a second on one core.
+DIGITS_RECIPE = Recipe(epochs=20, batch_size=32, crop_padding=1)
+
+
+@runtime_checkable
+class Build(Protocol):
+    """Makes a network of a single architecture, its parameters drawn from torch's global state."""
+
+    def __call__(self, arch: ArchitectureBatch, *, in_channels: int, num_classes: int) -> nn.Module:
+        """Return a module that maps images to class logits."""
+        ...
+
+
+@dataclass
+class TrainEvaluator:
+    """Trains each architecture on a part of the training images, scores it on the others.
+
+    The score is the mean validation accuracy of the last epochs. All candidates see the same
+    split, whatever their number; weights and batches come from an evaluation's own stream. Extras
+    are ``parameters`` (a count) and ``train_loss`` (nats, of the last epoch).
+
+    A loss that is no number, too little memory, or any exception while the network is built or
+    runs is a failed evaluation. Called from several threads, evaluations take turns, for they
+    share torch's global random state: `Isolated` runs them side by side.
+
+    Attributes:
+        build: Makes the network; picklable if the evaluator shall run in another process.
+        data: What the networks learn.
+        recipe: How they are trained.
+        train_fraction: Share of each class of the training images to train on.
+        split_seed: Which split it is.
+        device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        chunk: Architectures to hand over at a time.
+    """
+
+    build: Build
+    data: ImageData
+    recipe: Recipe
+    train_fraction: float = LOW_DATA
+    split_seed: int = 0
+    device: str = "auto"
+    chunk: int = 1
+    train_index: Int64[Tensor, " train"] = field(init=False, repr=False)
+    valid_index: Int64[Tensor, " valid"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.train_index, self.valid_index = stratified_split(
+            self.data.train_labels, self.train_fraction, rng=stream(self.split_seed, "split")
+        )
+
+    def __call__(self, archs: ArchitectureBatch, *, rngs: Sequence[torch.Generator]) -> Evaluation:
+        """Train and validate every architecture; architecture ``i`` draws from ``rngs[i]`` only."""
+        ones = [self.evaluate(archs[i : i + 1], rng=rng) for i, rng in enumerate(rngs)]
+        empty = Evaluation(torch.zeros(0), torch.zeros(0))
+        return Evaluation.cat(ones or [empty])
+
+    def evaluate(self, arch: ArchitectureBatch, *, rng: torch.Generator) -> Evaluation:
+        """Train and validate a single architecture."""
+        device = resolve_device(self.device)
+        began = time.perf_counter()
+        try:
+            data = self.data.to(device)
+            with scoped(rng):
+                model = self.build(arch, in_channels=data.channels, num_classes=data.num_classes)
+            history = fit(
+                model, data, self.recipe, rng=rng, train=self.train_index, valid=self.valid_index
+            )
+        except TrainingFailed as failure:
+            reason = str(failure)
+        except Exception as error:  # a network that cannot run is a result of the search
+            reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        else:
+            score = history.mean_valid_accuracy(self.recipe.last_epochs)
+            extras = {
+                "parameters": float(count_parameters(model)),
+                "train_loss": history.epochs[-1].train_loss,
+            }
+            return Evaluation(
+                torch.tensor([score]),
+                torch.tensor([time.perf_counter() - began]),
+                {
+                    name: torch.tensor([value], dtype=torch.float64)
+                    for name, value in extras.items()
+                },
+            )
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # the failed network may have filled the device
+        return Evaluation.failed(reason, cost=time.perf_counter() - began)

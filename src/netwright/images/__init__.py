@@ -1,0 +1,1 @@
+"""Image data sets as tensors: built-in digits, the user's own folders, splits, augmentation."""
