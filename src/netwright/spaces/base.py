@@ -68,7 +68,7 @@ class SearchSpace(ABC):
     def invalid_reason(self, arch: ArchitectureBatch) -> str | None:
         """Return the first rule that the single architecture breaks, or None."""
         broken = (rule for rule, ok in self.rules(arch).items() if not bool(ok[0]))
-        return next((f"not in {self.name}: must have {rule}" for rule in broken), None)
+        return next((f"not in {self.name}; rule broken: {rule}" for rule in broken), None)
 
     @final
     def keys(self, archs: ArchitectureBatch) -> Int[Tensor, "batch 2"]:
