@@ -10,20 +10,22 @@ for the two files in `PROFILES`:
 * ``nasbench201``: ``DATASET_SPLIT_EPOCHS``, accuracies in percent, as ``dataset/split@epochs``
   (``cifar10-valid_valid_200`` becomes ``cifar10-valid/valid@200``);
 * ``nasbench101``: ``QUANTITY_EPOCHS``, accuracies as fractions, as ``cifar10/quantity@epochs``
-  (``test_mean_108`` becomes ``cifar10/test@108``; ``valid_emulated_108``, which is not a
-  measurement, ``cifar10/valid-emulated@108``).
+  (``test_mean_108`` becomes ``cifar10/test@108``; ``valid_emulated_108``, which is an estimate
+  and no measurement, ``cifar10/valid-emulated@108``; it is below 0 for 20 cells at chance level).
 
 Accuracies are stored as fractions: a column in percent is divided by 100.
 """
 
 import csv
 import gzip
+import io
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -34,8 +36,19 @@ from netwright.graphs.batch import ArchitectureBatch
 from netwright.spaces.base import SearchSpace, parse_graph_text
 from netwright.tables.format import Column, Rows, Unit
 
-#: What a column of a CSV file may be measured in; percent becomes a fraction.
-Written = Literal["fraction", "percent", "seconds", "count", "number"]
+#: What a column of a CSV file may be written in. ``percent`` becomes a fraction. An ``estimate``
+#: is a fraction that a model predicted: it is kept as it is, even where it leaves [0, 1].
+Written = Literal["fraction", "percent", "estimate", "seconds", "count", "number"]
+
+#: Smallest and largest value of each; negative or larger ones are errors.
+LIMITS: dict[Written, tuple[float, float]] = {
+    "fraction": (0.0, 1.0),
+    "percent": (0.0, 100.0),
+    "estimate": (-0.5, 1.5),
+    "seconds": (0.0, math.inf),
+    "count": (0.0, math.inf),
+    "number": (-math.inf, math.inf),
+}
 
 #: Rows read at a time.
 CHUNK = 1 << 14
@@ -71,7 +84,7 @@ PROFILES: dict[str, dict[str, Metric]] = {
     "nasbench101": {
         "trainable_parameters": Metric("parameters", "count"),
         "test_mean_108": Metric("cifar10/test@108"),
-        "valid_emulated_108": Metric("cifar10/valid-emulated@108"),
+        "valid_emulated_108": Metric("cifar10/valid-emulated@108", "estimate"),
         "valid_run_4": Metric("cifar10/valid-run@4"),
         "valid_run_12": Metric("cifar10/valid-run@12"),
         "valid_run_36": Metric("cifar10/valid-run@36"),
@@ -137,8 +150,8 @@ def import_csv(
     with _open(path) as file:
         records = _records(path, file)
         header = next(records, [])
-        chosen = _chosen(path, header, space, columns)
         read_archs = _arch_reader(path, header, space)
+        chosen = _chosen(path, header, space, columns)
         places = [header.index(name) for name in chosen]
         done = 0
         while chunk := list(islice(records, CHUNK)):
@@ -158,15 +171,16 @@ def import_csv(
     return Rows(ArchitectureBatch.cat(archs), converted, source, licence)
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path) -> io.TextIOWrapper:
     with path.open("rb") as file:
         zipped = file.read(2) == _GZIP
-    opener = gzip.open if zipped else open
     # utf-8-sig: spreadsheets write a byte order mark
-    return opener(path, "rt", encoding="utf-8-sig", newline="")
+    if zipped:
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open("rt", encoding="utf-8-sig", newline="")
 
 
-def _records(path: Path, file: TextIO) -> Iterator[list[str]]:
+def _records(path: Path, file: io.TextIOWrapper) -> Iterator[list[str]]:
     """Yield the header and the rows, all of one length; blank lines are skipped."""
     width, row = None, 0
     try:
@@ -297,9 +311,13 @@ def _numbers(cells: Sequence[str], name: str, start: int) -> Float64[Tensor, " r
 
 def _convert(values: Float64[Tensor, " row"], name: str, metric: Metric) -> Column:
     """Check one column and bring it into the table's unit."""
-    unit: Unit = "fraction" if metric.unit == "percent" else metric.unit
-    largest = {"fraction": 1.0, "percent": 100.0}.get(metric.unit, float("inf"))
-    smallest = -float("inf") if metric.unit == "number" else 0.0
+    unit: Unit
+    match metric.unit:
+        case "percent" | "estimate":
+            unit = "fraction"
+        case "fraction" | "seconds" | "count" | "number":
+            unit = metric.unit
+    smallest, largest = LIMITS[metric.unit]
     wrong = values.isinf() | (values < smallest) | (values > largest)
     if metric.unit == "count":
         wrong |= ~values.isnan() & (values != values.round())

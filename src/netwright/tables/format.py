@@ -29,7 +29,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -336,7 +336,7 @@ def _exceeds(wanted: int | list[str], have: int | list[str]) -> bool:
     return wanted != have
 
 
-def _checksum(file: BinaryIO) -> str:
+def _checksum(file: io.BufferedIOBase) -> str:
     """SHA-256 of a safetensors file, less the checksum in its metadata."""
     header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     header["__metadata__"].pop("checksum", None)
