@@ -1,7 +1,10 @@
-"""Reachability, pruning, paths and statistics of DAGs, for whole batches at once."""
+"""Reachability, pruning, node orders, paths and statistics of DAGs, for whole batches at once.
+
+"Input" and "output" are a graph's first and last node. Lengths count edges.
+"""
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from netwright.graphs.batch import ArchitectureBatch
@@ -34,10 +37,7 @@ def select_nodes(archs: ArchitectureBatch, keep: Bool[Tensor, "batch node"]) -> 
     """Keep the induced subgraph on ``keep``, order preserved, padding moved to the end."""
     keep = keep & archs.node_mask
     order = (~keep).long().argsort(dim=1, stable=True)
-    ops = archs.ops.gather(1, order)
-    rows = archs.adj.gather(1, order[:, :, None].expand_as(archs.adj))
-    adj = rows.gather(2, order[:, None, :].expand_as(archs.adj))
-    return ArchitectureBatch.masked(ops, adj, keep.sum(dim=1))
+    return ArchitectureBatch.masked(*_permuted(archs, order), keep.sum(dim=1))
 
 
 def prune(archs: ArchitectureBatch) -> ArchitectureBatch:
@@ -50,3 +50,125 @@ def prune(archs: ArchitectureBatch) -> ArchitectureBatch:
     position = torch.arange(archs.max_nodes, device=archs.device)
     ends = (position == 0) | (position == archs.num_nodes[:, None] - 1)
     return select_nodes(archs, keep | ends)
+
+
+def reorder(archs: ArchitectureBatch, order: Int[Tensor, "batch node"]) -> ArchitectureBatch:
+    """Renumber nodes: node ``order[b, i]`` of graph ``b`` becomes its node ``i``.
+
+    Raises:
+        ValueError: If ``order`` is no permutation, runs an edge back, or moves padding.
+    """
+    ops, adj = _permuted(archs, order)
+    position = torch.arange(archs.max_nodes, device=archs.device)
+    permutes = (order.sort(dim=1).values == position).all()
+    if (
+        not permutes
+        or adj.tril().any()
+        or (order >= archs.num_nodes[:, None])[archs.node_mask].any()
+    ):
+        raise ValueError("a node order must be a topological one, with all padding at the end")
+    return ArchitectureBatch(ops, adj, archs.num_nodes)
+
+
+def random_order(archs: ArchitectureBatch, *, rng: torch.Generator) -> Int[Tensor, "batch node"]:
+    """Draw a topological order of each graph, for `reorder`; every such order can come up."""
+    priority = torch.rand(archs.ops.shape, generator=rng).to(archs.device)
+    waiting = archs.node_mask.clone()
+    graph = torch.arange(len(archs), device=archs.device)
+    order = []
+    for i in range(archs.max_nodes):
+        ready = waiting & ~(archs.adj & waiting[:, :, None]).any(dim=1)
+        chosen = torch.where(ready, priority, -1.0).argmax(dim=1)
+        order.append(torch.where(i < archs.num_nodes, chosen, i))
+        waiting[graph, chosen] = False
+    return torch.stack(order, dim=1) if order else archs.ops
+
+
+def path_counts(archs: ArchitectureBatch) -> Float[Tensor, " batch"]:
+    r"""Count the paths from input to output, in float64 (exact below 2^53).
+
+    $P_0 = 1$, $P_j = \sum_{i \to j} P_i$; the count is $P$ of the output.
+    """
+    return _paths(archs)[0]
+
+
+def mean_path(archs: ArchitectureBatch) -> Float[Tensor, " batch"]:
+    r"""Average the lengths of all paths from input to output; NaN where there is none.
+
+    The "average path" of [GraphPNAS] Table 9. With $P_j$ paths from input to node $j$
+    (`path_counts`), their total length is $L_j = \sum_{i \to j} (L_i + P_i)$, and the mean is
+    $L / P$ of the output.
+    """
+    count, total = _paths(archs)
+    return total / count
+
+
+def longest_path(archs: ArchitectureBatch) -> Int[Tensor, " batch"]:
+    r"""Return the length of the longest path from input to output; -1 where there is none.
+
+    The "longest path" of [GraphPNAS] Table 9: $l_0 = 0$, $l_j = 1 + \max_{i \to j} l_i$ over the
+    nodes $i$ that the input reaches.
+    """
+    length = torch.full_like(archs.ops, -1)
+    length[:, 0] = 0
+    for j in range(1, archs.max_nodes):
+        usable = archs.adj[:, :j, j] & (length[:, :j] >= 0)
+        length[:, j] = torch.where(usable, length[:, :j] + 1, -1).amax(dim=1)
+    return _at_output(archs, length)
+
+
+def clustering_coefficient(archs: ArchitectureBatch) -> Float[Tensor, " batch"]:
+    """Average the local clustering coefficients of the undirected graph ([GraphPNAS] Fig. 3).
+
+    Of a node with $k$ neighbours, $t$ pairs of which are joined: $C = 2t / (k (k - 1))$, and 0
+    for $k < 2$, as in [You2020]; the mean is over all nodes of the graph.
+    """
+    edges = (archs.adj | archs.adj.mT).double()
+    degree = edges.sum(dim=2)
+    closed = (edges @ edges * edges).sum(dim=2)  # 2 t: each joined pair is seen from both ends
+    local = closed / (degree * (degree - 1)).clamp(min=1)
+    return local.sum(dim=1) / archs.num_nodes
+
+
+def average_path_length(archs: ArchitectureBatch) -> Float[Tensor, " batch"]:
+    """Average the shortest-path lengths of the undirected graph ([GraphPNAS] Fig. 3, [You2020]).
+
+    The mean is over all pairs of different nodes that are joined by a path (all pairs, where the
+    graph is connected); NaN where no two nodes are.
+    """
+    edges = archs.adj | archs.adj.mT
+    step = (edges | torch.eye(archs.max_nodes, dtype=torch.bool, device=archs.device)).float()
+    within = torch.zeros_like(step).diagonal_scatter(archs.node_mask.float(), dim1=1, dim2=2)
+    pairs, total = within.sum(dim=(1, 2)), torch.zeros(len(archs), device=archs.device)
+    reached = pairs
+    for length in range(1, archs.max_nodes):
+        within = (within @ step > 0).float()
+        now = within.sum(dim=(1, 2))
+        total = total + length * (now - reached)
+        reached = now
+    return total.double() / (reached - pairs)
+
+
+def _permuted(
+    archs: ArchitectureBatch, order: Int[Tensor, "batch node"]
+) -> tuple[Int[Tensor, "batch node"], Bool[Tensor, "batch node node"]]:
+    """Operations and edges, node ``order[b, i]`` moved to ``i``."""
+    rows = archs.adj.gather(1, order[:, :, None].expand_as(archs.adj))
+    return archs.ops.gather(1, order), rows.gather(2, order[:, None, :].expand_as(archs.adj))
+
+
+def _paths(archs: ArchitectureBatch) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Number and total length of the paths from input to output."""
+    adj = archs.adj.double()
+    count = torch.zeros_like(archs.ops, dtype=torch.double)
+    count[:, 0] = 1
+    total = torch.zeros_like(count)
+    for j in range(1, archs.max_nodes):
+        into = adj[:, :j, j]
+        count[:, j] = (into * count[:, :j]).sum(dim=1)
+        total[:, j] = (into * (total[:, :j] + count[:, :j])).sum(dim=1)
+    return _at_output(archs, count), _at_output(archs, total)
+
+
+def _at_output(archs: ArchitectureBatch, value: Tensor) -> Tensor:
+    return value.gather(1, (archs.num_nodes - 1).clamp(min=0)[:, None])[:, 0]
