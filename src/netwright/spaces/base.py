@@ -90,13 +90,12 @@ class SearchSpace(ABC):
 
 @runtime_checkable
 class Enumerable(Protocol):
-    """A space small enough to list.
+    """A space small enough to list."""
 
-    Attributes:
-        size: Number of distinct architectures.
-    """
-
-    size: int
+    @property
+    def size(self) -> int:
+        """Number of distinct architectures."""
+        ...
 
     def enumerate(self) -> ArchitectureBatch:
         """List every distinct architecture once, in an order that never changes."""
@@ -176,12 +175,14 @@ def graph_text(archs: ArchitectureBatch, op_names: Sequence[str]) -> list[str]:
 
     This is NAS-Bench-101's own notation on one line.
     """
+    size = archs.max_nodes
+    labels, sizes = archs.ops.tolist(), archs.num_nodes.tolist()
+    digits = (archs.adj.flatten(1).to(torch.uint8) + ord("0")).cpu().numpy().tobytes().decode()
     lines = []
-    for ops, adj, n in zip(
-        archs.ops.tolist(), archs.adj.tolist(), archs.num_nodes.tolist(), strict=True
-    ):
-        bits = "".join("01"[edge] for row in adj[:n] for edge in row[:n])
-        lines.append(f"{','.join(op_names[op] for op in ops[:n])}:{bits}")
+    for b, (ops, n) in enumerate(zip(labels, sizes, strict=True)):
+        rows = range(b * size**2, b * size**2 + n * size, size)
+        bits = "".join([digits[row : row + n] for row in rows])
+        lines.append(f"{','.join([op_names[op] for op in ops[:n]])}:{bits}")
     return lines
 
 
@@ -195,26 +196,27 @@ def parse_graph_text(
             square, not binary or not upper triangular (a cycle).
     """
     index = {name: i for i, name in enumerate(op_names)}
-    ops = torch.zeros(len(texts), max_nodes, dtype=torch.long)
-    adj = torch.zeros(len(texts), max_nodes, max_nodes, dtype=torch.bool)
-    sizes = []
-    for i, text in enumerate(texts):
+    ops, sizes, digits = [], [], []
+    for text in texts:
         labels, _, bits = text.strip().partition(":")
         names = labels.split(",")
         n = len(names)
-        unknown = [name for name in names if name not in index]
-        if unknown:
+        if unknown := [name for name in names if name not in index]:
             raise ValueError(
                 f"unknown operation {unknown[0]!r} in {text!r}: use {', '.join(index)}"
             )
         if n > max_nodes:
             raise ValueError(f"{n} nodes in {text!r}: at most {max_nodes}")
-        if len(bits) != n * n or set(bits) - {"0", "1"}:
+        if len(bits) != n * n or bits.strip("01"):
             raise ValueError(f"{text!r} needs {n} x {n} adjacency bits after the colon")
-        matrix = torch.tensor([bit == "1" for bit in bits]).view(n, n)
-        if matrix.tril().any():
-            raise ValueError(f"{text!r} is not upper triangular: an edge runs back (a cycle)")
-        ops[i, :n] = torch.tensor([index[name] for name in names])
-        adj[i, :n, :n] = matrix
+        gap = "0" * (max_nodes - n)
+        digits += [bits[row : row + n] + gap for row in range(0, n * n, n)]
+        digits.append("0" * max_nodes * len(gap))
+        ops.append([index[name] for name in names] + [0] * len(gap))
         sizes.append(n)
-    return ArchitectureBatch(ops, adj, torch.tensor(sizes, dtype=torch.long))
+    raw = torch.frombuffer(bytearray("".join(digits).encode() or b"0"), dtype=torch.uint8)
+    adj = raw[: len(ops) * max_nodes**2].view(-1, max_nodes, max_nodes) == ord("1")
+    for i in adj.tril().flatten(1).any(dim=1).nonzero()[:, 0].tolist():
+        raise ValueError(f"{texts[i]!r} is not upper triangular: an edge runs back (a cycle)")
+    labels_of = torch.tensor(ops, dtype=torch.long).view(-1, max_nodes)
+    return ArchitectureBatch(labels_of, adj, torch.tensor(sizes, dtype=torch.long))
