@@ -1,0 +1,232 @@
+"""Networks: parameter counts against the tables' own, and what building and training them costs.
+
+    python benchmarks/networks.py
+
+Builds the network of every NAS-Bench-201 cell and of 5,000 NAS-Bench-101 cells of all sizes, and
+compares its trainable parameters with those the benchmark publishes; the other NAS-Bench-101 cells
+are compared through a formula that agrees with the networks built. Writes
+docs/results/parameters.json and .md. Needs the tables of `$NETWRIGHT_DATA` (or ../shared/data).
+"""
+
+import csv
+import datetime
+import gc
+import gzip
+import json
+import os
+import platform
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import netwright
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.networks.cost import count_parameters
+from netwright.networks.nasbench101 import nasbench101_network
+from netwright.networks.nasbench201 import nasbench201_network
+from netwright.spaces.nasbench101 import NASBench101
+from netwright.spaces.nasbench201 import NASBench201
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("NETWRIGHT_DATA", ROOT.parent / "shared" / "data"))
+
+
+def read_nasbench201():
+    """All cells and their published parameter counts."""
+    with gzip.open(DATA / "nasbench201.csv.gz", "rt") as file:
+        rows = [(row["arch"], int(row["trainable_parameters"])) for row in csv.DictReader(file)]
+    texts, counts = zip(*rows, strict=True)
+    return NASBench201().from_text(texts), torch.tensor(counts)
+
+
+def read_nasbench101(per_size=None):
+    """All cells by size, in the official node order, and their published parameter counts.
+
+    With ``per_size``, only the first that many cells of each size.
+    """
+    rows = defaultdict(list)
+    with gzip.open(DATA / "nasbench101.csv.gz", "rt") as file:
+        for row in csv.DictReader(file):
+            size = row["operations"].count(",") + 1
+            if per_size is None or len(rows[size]) < per_size:
+                rows[size].append(row)
+    index, parts, counts = {name: i for i, name in enumerate(NASBench101.op_names)}, [], []
+    for size, members in sorted(rows.items()):
+        bits = "".join(row["adjacency"] for row in members).encode()
+        adj = np.frombuffer(bits, np.uint8).reshape(-1, size, size) == ord("1")
+        ops = [[index[name] for name in row["operations"].split(",")] for row in members]
+        sizes = torch.full((len(members),), size)
+        parts.append(ArchitectureBatch(torch.tensor(ops), torch.from_numpy(adj), sizes))
+        counts += [int(row["trainable_parameters"]) for row in members]
+    return ArchitectureBatch.cat(parts), torch.tensor(counts)
+
+
+def of_all_sizes(archs, n):
+    """Positions of ``n`` cells: all of up to five nodes that fit, the rest evenly from larger."""
+    chosen, left = [], n
+    sizes = sorted(set(archs.num_nodes.tolist()))
+    for rank, size in enumerate(sizes):
+        members = (archs.num_nodes == size).nonzero()[:, 0]
+        share = min(len(members), left // (len(sizes) - rank) if size > 5 else left // 2)
+        chosen.append(members[torch.linspace(0, len(members) - 1, share).long()])
+        left -= share
+    return torch.cat(chosen)
+
+
+def built_parameters(build, archs):
+    """Build each network at full size, without memory, and count its trainable parameters."""
+    gc.collect()
+    gc.freeze()  # or the collector walks through the whole table again and again
+    try:
+        with torch.device("meta"):
+            counts = [
+                count_parameters(build(archs[i : i + 1], in_channels=3, num_classes=10))
+                for i in range(len(archs))
+            ]
+    finally:
+        gc.unfreeze()
+    return torch.tensor(counts)
+
+
+def nasbench101_parameters(archs: ArchitectureBatch) -> torch.Tensor:
+    """Parameters of the official networks by formula, for a whole batch."""
+    nodes, batch = archs.max_nodes, torch.arange(len(archs))
+    last = archs.num_nodes - 1
+    into_output = archs.adj[batch, :, last]
+    to_output = into_output[:, 0].clone()
+    into_output[:, 0] = False
+    fan_in = into_output.sum(dim=1, keepdim=True).clamp(min=1)
+    rank = into_output.cumsum(dim=1) - 1
+    interior = archs.node_mask & (torch.arange(nodes) > 0) & (torch.arange(nodes) < last[:, None])
+    kernel = torch.tensor([0, 1, 9, 0, 0])[archs.ops]  # weights per pair of channels
+    normalised = (kernel > 0).long()
+
+    total = torch.full((len(archs),), 27 * 128 + 2 * 128 + 512 * 10 + 10)  # stem and classifier
+    width = 128
+    for channels in (128, 256, 512):
+        share = channels // fan_in + (rank < channels % fan_in)
+        size = torch.where(into_output, share, 0)
+        for node in range(nodes - 2, 0, -1):
+            successors = (archs.adj[:, node] & interior) * size
+            size[:, node] = torch.where(
+                into_output[:, node], size[:, node], successors.max(dim=1).values
+            )
+        size = size * interior
+        operations = (kernel * size**2 + 2 * normalised * size).sum(dim=1)
+        projected = (archs.adj[:, 0] * size).sum(dim=1) + to_output * channels
+        for _ in range(3):
+            total += operations + (width + 2) * projected
+            width = channels
+    return total
+
+
+def step_seconds(build, space, *, steps=20):
+    """Median seconds of a training step of random small networks, 64 images of 8x8."""
+    archs = space.sample(10, rng=torch.Generator().manual_seed(0))
+    images, labels = torch.randn(64, 1, 8, 8), torch.arange(64) % 10
+    seconds = []
+    for i in range(len(archs)):
+        network = build(archs[i : i + 1], in_channels=1, num_classes=10, preset="small")
+        optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+        for _ in range(steps):
+            start = time.perf_counter()
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
+            optimiser.step()
+            seconds.append(time.perf_counter() - start)
+    return torch.tensor(seconds).median().item()
+
+
+def measure():
+    """Yield the rows of the results."""
+
+    def row(benchmark, method, metric, mean, n, *, preset="official", paper=None):
+        result = {
+            "benchmark": benchmark,
+            "method": method,
+            "preset": preset,
+            "metric": metric,
+            "budget": None,
+            "mean": mean,
+            "sd": None,
+            "n": n,
+            "paper": paper,
+        }
+        print(f"{benchmark:22} {method:22} {preset:9} {metric:32} {mean:>12} of {n}", flush=True)
+        return result
+
+    matched = "parameter counts matched"
+    tables = {
+        "nasbench201/cifar10": (read_nasbench201, nasbench201_network, NASBench201()),
+        "nasbench101/cifar10": (read_nasbench101, nasbench101_network, NASBench101()),
+    }
+    for benchmark, (read, build, space) in tables.items():
+        archs, published = read()
+        if read is read_nasbench101:
+            equal = int((nasbench101_parameters(archs) == published).sum())
+            yield row(benchmark, "formula", matched, equal, len(archs), paper=len(archs))
+            chosen = of_all_sizes(archs, 5000)
+            archs, published = archs[chosen], published[chosen]
+        start = time.perf_counter()
+        counts = built_parameters(build, archs)
+        seconds = time.perf_counter() - start
+        name, n = build.__name__, len(archs)
+        yield row(benchmark, name, matched, int((counts == published).sum()), n, paper=n)
+        if read is read_nasbench101:
+            agreed = int((counts == nasbench101_parameters(archs)).sum())
+            yield row(benchmark, "formula", "counts equal to built networks", agreed, n)
+        each = round(1000 * seconds / n, 1)
+        yield row(benchmark, name, "milliseconds per network built", each, n)
+        step = round(1000 * step_seconds(build, space), 1)
+        metric = "milliseconds per training step"
+        yield row("random 8x8 images", name, metric, step, 200, preset="small")
+
+
+def write(rows):
+    """Write docs/results/parameters.json, and .md from it."""
+    processor = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    result = {
+        "command": "python benchmarks/networks.py",
+        "date": datetime.date.today().isoformat(),
+        "versions": {
+            "netwright": netwright.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "machine": f"{processor}, {torch.get_num_threads()} threads",
+        "seeds": [0],
+        "rows": rows,
+    }
+    target = ROOT / "docs" / "results" / "parameters"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    names = ["benchmark", "method", "preset", "metric", "mean", "n", "paper"]
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines = [
+        "# Parameter counts of built networks",
+        "",
+        f"`{result['command']}`, {result['date']}, {result['machine']}; {versions}.",
+        "",
+        "| " + " | ".join(names) + " |",
+        "|" + " --- |" * len(names),
+    ]
+    for row in rows:
+        cells = ("-" if row[name] is None else str(row[name]) for name in names)
+        lines.append("| " + " | ".join(cells) + " |")
+    target.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    if not (DATA / "nasbench101.csv.gz").exists():
+        raise SystemExit(f"skipped: no tables in {DATA}; point NETWRIGHT_DATA at them")
+    write(list(measure()))
