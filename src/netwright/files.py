@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,50 +48,73 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def save_state(path: Path, state: type_of_state) -> None:
     """Write a state tree as one safetensors file, atomically.
 
-    Tensors are stored as such; everything else goes, as JSON, into the file's metadata.
+    Tensors are stored as such; everything else goes, as JSON, into the file's metadata, with a
+    checksum of it all. Tuples come back as lists.
 
     Raises:
-        TypeError: If the tree holds something that is neither a tensor nor JSON.
+        TypeError: If the tree holds something that is neither a tensor nor JSON, a key that is
+            not a string, or a tensor of a type that safetensors does not know.
+        OSError: If the disk is full or read-only; the old file is then untouched.
     """
     tensors: dict[str, torch.Tensor] = {}
 
-    def strip(node: Any, name: str) -> Any:
+    def strip(node: Any) -> Any:
         if isinstance(node, torch.Tensor):
+            name = str(len(tensors))
             tensors[name] = node.detach().cpu().contiguous().clone()
             return {_TENSOR: name}
         if isinstance(node, dict):
-            return {str(k): strip(v, f"{name}/{k}") for k, v in node.items()}
+            for key in node:
+                if not isinstance(key, str) or key == _TENSOR:
+                    raise TypeError(f"a state tree cannot have the key {key!r}: use other strings")
+            return {key: strip(value) for key, value in node.items()}
         if isinstance(node, list | tuple):
-            return [strip(v, f"{name}/{i}") for i, v in enumerate(node)]
+            return [strip(value) for value in node]
         return node
 
-    tree = json.dumps(strip(state, ""))
-    write_atomic(path, save(tensors, metadata={"tree": tree}))
+    tree = json.dumps(strip(state))
+    try:
+        data = save(tensors, metadata={"tree": tree, "checksum": _checksum(tree, tensors)})
+    except KeyError as unknown:
+        raise TypeError(f"safetensors cannot store a tensor of {unknown}") from unknown
+    write_atomic(path, data)
 
 
 def load_state(path: Path) -> type_of_state:
     """Read a state tree written by `save_state`, tensors on the CPU.
 
     Raises:
-        ValueError: If the file is truncated or is not a state file.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated, altered, or not a state file.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            tree = json.loads(file.metadata()["tree"])
+            metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        if metadata["checksum"] != _checksum(metadata["tree"], tensors):
+            raise ValueError("its checksum is wrong")
+        tree = json.loads(metadata["tree"])
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or is not a state file: {error}") from error
 
     def fill(node: Any) -> Any:
         if isinstance(node, dict):
             if node.keys() == {_TENSOR}:
                 return tensors[node[_TENSOR]]
-            return {k: fill(v) for k, v in node.items()}
+            return {key: fill(value) for key, value in node.items()}
         if isinstance(node, list):
-            return [fill(v) for v in node]
+            return [fill(value) for value in node]
         return node
 
     return dict(fill(tree))
+
+
+def _checksum(tree: str, tensors: dict[str, torch.Tensor]) -> str:
+    total = zlib.crc32(tree.encode())
+    for name, tensor in sorted(tensors.items()):
+        total = zlib.crc32(f"{name} {tensor.dtype} {tensor.shape}".encode(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 @contextmanager
@@ -100,7 +124,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         BlockingIOError: If another process holds it.
     """
-    lock = filelock.FileLock(path, timeout=0)
+    lock = filelock.FileLock(path, timeout=0, thread_local=False)  # any thread may release it
     try:
         lock.acquire()
     except filelock.Timeout:

@@ -5,12 +5,18 @@ caller can commit what was paid for, and a `Step` after every `tell`, at which t
 the state of the search.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import itertools
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from netwright.evaluation import Evaluation, Evaluator
 from netwright.graphs import hashing
@@ -23,6 +29,9 @@ Status = Literal["evaluated", "recalled", "repeat", "initial"]
 
 #: Steps without a single new architecture after which a searcher counts as stuck.
 PATIENCE = 100
+
+#: Seconds that running evaluations get to end in when a search is abandoned.
+GRACE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +54,9 @@ class Chunk:
     evaluation: Evaluation
     status: Status
 
+    def __len__(self) -> int:
+        return len(self.index)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -66,16 +78,18 @@ class Progress:
     """How far a search has come: with the searcher's own state, all it takes to go on.
 
     Attributes:
-        step: Steps told.
         rng: The searcher's random stream.
-        done: Every result so far by architecture key: number, proposal and evaluation.
+        step: Steps told.
+        done: Every result so far by architecture key: the chunk it came in, and its row there.
         told: Numbers of the evaluations the searcher has been told.
+        asked: Number and proposal of evaluations under way, by key (asynchronous mode).
     """
 
     rng: torch.Generator
     step: int = 0
-    done: dict[str, tuple[int, Proposals, Evaluation]] = field(default_factory=dict)
+    done: dict[str, tuple[Chunk, int]] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
+    asked: dict[str, tuple[int, Proposals]] = field(default_factory=dict)
 
     @classmethod
     def start(cls, seed: int) -> "Progress":
@@ -83,23 +97,48 @@ class Progress:
         return cls(stream(seed, "searcher"))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what results on disk do not tell: the step, the random state, who was told."""
+        """Return what the results on disk do not tell."""
         told = torch.tensor(sorted(self.told), dtype=torch.long)
-        return {"step": self.step, "rng": self.rng.get_state(), "told": told}
+        state = {"step": self.step, "rng": self.rng.get_state(), "told": told, "asked": None}
+        if self.asked:
+            numbers, parts = zip(*self.asked.values(), strict=True)
+            asked = Proposals.cat(parts)
+            graphs = {name: getattr(asked.archs, name) for name in ("ops", "adj", "num_nodes")}
+            state["asked"] = {"numbers": list(numbers), "origin": list(asked.origin), **graphs}
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.step, self.told = state["step"], set(state["told"].tolist())
+        self.step, self.told, self.asked = state["step"], set(state["told"].tolist()), {}
         self.rng.set_state(state["rng"])
+        if asked := state["asked"]:
+            archs = ArchitectureBatch(asked["ops"], asked["adj"], asked["num_nodes"])
+            proposals = Proposals(archs, tuple(asked["origin"]))
+            for i, (key, number) in enumerate(zip(_keys(archs), asked["numbers"], strict=True)):
+                self.asked[key] = (number, proposals[i : i + 1])
 
-    def recall(self, index: int, proposal: Proposals, evaluation: Evaluation) -> None:
-        """Take in one result of an earlier life of this search."""
-        self.done[_key(proposal.archs)] = (index, proposal, evaluation)
+    def recall(self, chunk: Chunk) -> None:
+        """Take in results, for example those that an earlier life of this search paid for."""
+        for row, key in enumerate(_keys(chunk.proposals.archs)):
+            self.done[key] = (chunk, row)
 
-    def untold(self) -> list[tuple[int, Proposals, Evaluation]]:
-        """Results in hand that the searcher has not been told, by number."""
-        late = (entry for entry in self.done.values() if entry[0] not in self.told)
-        return sorted(late, key=lambda entry: entry[0])
+    def number(self, key: str) -> int:
+        """Return the number of the evaluation of a known architecture."""
+        chunk, row = self.done[key]
+        return chunk.index[row]
+
+    def untold(self) -> list[Proposals]:
+        """Return, one by one, what was evaluated but not told, oldest first."""
+        rows = (at for key, at in self.done.items() if self.number(key) not in self.told)
+        return [chunk.proposals[row : row + 1] for chunk, row in rows]
+
+    def look_up(self, proposals: Proposals, status: Status) -> Chunk:
+        """Return the known results of proposals, at least one; they cost nothing now."""
+        keys = _keys(proposals.archs)
+        rows = [self.done[key] for key in keys]
+        known = Evaluation.cat([chunk.evaluation[row : row + 1] for chunk, row in rows])
+        free = Evaluation(known.score, torch.zeros_like(known.cost), known.extras, known.error)
+        return Chunk(self.step, tuple(map(self.number, keys)), proposals, free, status)
 
 
 def search(
@@ -111,17 +150,19 @@ def search(
     seed: int,
     workers: int = 1,
     mode: Mode = "batch",
-    initial: tuple[ArchitectureBatch, torch.Tensor] | None = None,
+    initial: tuple[ArchitectureBatch, Float[Tensor, " batch"]] | None = None,
     progress: Progress | None = None,
-) -> Iterator[Chunk | Step]:
+) -> Generator[Chunk | Step, None, None]:
     """Spend ``budget`` evaluations on distinct architectures, yielding results as they come.
 
     Evaluation ``i`` draws from ``stream(seed, f"evaluation/{i}")``, whatever the order and the
-    number of workers.
+    number of workers. Scores reach the searcher as 32-bit floats. If the iterator is closed,
+    evaluations under way are given `GRACE` seconds and then left behind.
 
     Args:
         searcher: Proposes and learns.
-        evaluator: Scores; called from ``workers`` threads at once if there are several.
+        evaluator: Scores; called from ``workers`` threads at once if there are several, so that
+            what takes long should hand its work to another process, as `Isolated` does.
         budget: How many distinct architectures to evaluate, those in ``progress`` included.
         batch_size: How many architectures a step asks for (batch mode).
         seed: Of this search.
@@ -133,173 +174,161 @@ def search(
 
     Raises:
         RuntimeError: If the searcher proposes nothing new for `PATIENCE` steps.
-        ValueError: On a budget, batch size or number of workers below 1.
+        ValueError: On a budget, batch size or number of workers below 1, an unknown mode, or an
+            evaluator that returns too many or too few results.
+        Exception: Whatever the evaluator raises: a failed program, unlike a failed evaluation.
     """
     for name, value in (("budget", budget), ("batch_size", batch_size), ("workers", workers)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
     progress = progress if progress is not None else Progress.start(seed)
-    loop = _Loop(searcher, evaluator, budget, seed, progress)
-    if initial is not None and progress.step == 0 and not progress.told:
-        yield from loop.tell_initial(*initial)
-    with ThreadPoolExecutor(workers, thread_name_prefix="evaluation") as pool:
-        try:
-            if mode == "batch":
-                yield from loop.batches(pool, batch_size)
-            else:
-                yield from loop.stream_of(pool, workers)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    crew = _Crew(evaluator, workers)
+    loop = _Loop(searcher, crew, budget, seed, progress)
+    try:
+        if initial is not None and progress.step == 0:
+            yield from loop.tell_initial(*initial)
+        yield from loop.batches(batch_size) if mode == "batch" else loop.one_by_one()
+    finally:
+        crew.dismiss()
 
 
-@dataclass
 class _Loop:
-    searcher: Searcher
-    evaluator: Evaluator
-    budget: int
-    seed: int
-    progress: Progress
-    idle: int = 0
+    def __init__(
+        self, searcher: Searcher, crew: "_Crew", budget: int, seed: int, progress: Progress
+    ) -> None:
+        self.searcher, self.crew, self.progress = searcher, crew, progress
+        self.budget, self.seed = budget, seed
+        self.stuck = 0
+        # Those not taken in an earlier life, beginning with the holes that its end left.
+        taken = {progress.number(key) for key in progress.done}
+        taken |= {number for number, _ in progress.asked.values()}
+        self.numbers = (number for number in itertools.count() if number not in taken)
 
-    def tell_initial(self, archs: ArchitectureBatch, score: torch.Tensor) -> Iterator[Chunk | Step]:
+    def tell_initial(
+        self, archs: ArchitectureBatch, score: Float[Tensor, " batch"]
+    ) -> Iterator[Chunk | Step]:
         known = Evaluation(score, torch.zeros_like(score))
-        proposals = Proposals.of(archs, "initial")
-        yield Chunk(0, (-1,) * len(archs), proposals, known, "initial")
-        self.searcher.tell(archs, score, rng=self.progress.rng)
+        yield Chunk(0, (-1,) * len(archs), Proposals.of(archs, "initial"), known, "initial")
+        self.searcher.tell(archs, score.to(archs.device, torch.float32), rng=self.progress.rng)
         yield self.end_of_step()
 
-    def batches(self, pool: ThreadPoolExecutor, batch_size: int) -> Iterator[Chunk | Step]:
+    def batches(self, batch_size: int) -> Iterator[Chunk | Step]:
         """Ask for a batch, evaluate all of it, tell all of it."""
-        done, told = self.progress.done, self.progress.told
+        progress, done, told = self.progress, self.progress.done, self.progress.told
         while (left := self.budget - len(told)) > 0:
-            proposals = self.searcher.ask(min(batch_size, left), rng=self.progress.rng)
-            if not len(proposals):
-                return  # the space is exhausted
-            names = [_key(proposals.archs[i : i + 1]) for i in range(len(proposals))]
-            counter, fresh = max(told, default=-1) + 1, dict[str, int]()
-            for i, name in enumerate(names):
-                if name not in fresh and (name not in done or done[name][0] not in told):
-                    fresh[name] = i
-            taken = {entry[0] for name, entry in done.items()}
-            numbers = {}
-            for name in fresh:
-                if name in done:
-                    numbers[name] = done[name][0]
+            proposals = self.ask(min(batch_size, left))
+            new, recalled, repeats = list[int](), list[int](), list[int]()
+            keys, met = _keys(proposals.archs), set[str]()
+            for row, key in enumerate(keys):
+                if key in met or (key in done and progress.number(key) in told):
+                    repeats.append(row)
                 else:
-                    numbers[name] = counter if counter not in taken else max(taken) + 1
-                    taken.add(numbers[name])
-                counter += 1
-            recalled = [i for name, i in fresh.items() if name in done]
-            new = [i for name, i in fresh.items() if name not in done]
-            repeats = [i for i, name in enumerate(names) if fresh.get(name) != i]
-            for i in recalled:
-                index, _, evaluation = done[names[i]]
-                yield self.chunk([i], proposals, (index,), evaluation, "recalled")
-            order = [numbers[names[i]] for i in new]
-            yield from self.evaluate(pool, proposals[torch.tensor(new, dtype=torch.long)], order)
-            for i in repeats:
-                index, _, evaluation = done[names[i]]
-                free = Evaluation(
-                    evaluation.score, torch.zeros(1), evaluation.extras, evaluation.error
-                )
-                yield self.chunk([i], proposals, (index,), free, "repeat")
-            score = torch.cat([done[name][2].score for name in names])
-            self.searcher.tell(proposals.archs, score, rng=self.progress.rng)
-            told.update(numbers.values())
-            # Paid for in an earlier life that proposed otherwise (another number of threads).
-            late = self.progress.untold()
+                    (recalled if key in done else new).append(row)
+                met.add(key)
+            affordable = new[: self.budget - len(done)]
+            if recalled:
+                yield progress.look_up(proposals[torch.tensor(recalled)], "recalled")
+            if affordable:
+                yield from self.evaluate(proposals[torch.tensor(affordable)])
+            if repeats := [row for row in repeats if keys[row] in done]:
+                yield progress.look_up(proposals[torch.tensor(repeats)], "repeat")
+            if known := [row for row, key in enumerate(keys) if key in done]:
+                self.tell(proposals.archs[torch.tensor(known)])
+            # Proposing what an earlier life had not, while it paid for more than was proposed
+            # again, means that it proposed otherwise (another number of threads).
+            late = progress.untold() if new or not keys else []
             if late:
-                archs = ArchitectureBatch.cat([entry[1].archs for entry in late])
-                score = torch.cat([entry[2].score for entry in late])
-                self.searcher.tell(archs, score, rng=self.progress.rng)
-                told.update(entry[0] for entry in late)
-            self.check_patience(bool(fresh or late))
+                paid = progress.look_up(Proposals.cat(late), "recalled")
+                yield paid
+                self.tell(paid.proposals.archs)
+            if not keys and not late:
+                return  # the space is exhausted
+            self.check_patience(bool(new or recalled or late))
             yield self.end_of_step()
 
-    def stream_of(self, pool: ThreadPoolExecutor, workers: int) -> Iterator[Chunk | Step]:
+    def one_by_one(self) -> Iterator[Chunk | Step]:
         """Keep all workers busy; tell each result as it comes."""
-        done, told, rng = self.progress.done, self.progress.told, self.progress.rng
-        for index, proposal, evaluation in self.progress.untold():
-            self.searcher.tell(proposal.archs, evaluation.score, rng=rng)
-            told.add(index)
-            yield self.end_of_step()
-        running: dict[Future[Evaluation], tuple[int, Proposals]] = {}
-        exhausted = False
+        progress, done, asked = self.progress, self.progress.done, self.progress.asked
+        for proposal in progress.untold():
+            yield progress.look_up(proposal, "recalled")
+            yield self.tell_one(proposal)
+        for key in asked.keys() & done.keys():
+            del asked[key]
+        cut_short = deque(asked.values())  # by the end of an earlier life
         while True:
-            while (
-                not exhausted and len(running) < workers and len(told) + len(running) < self.budget
-            ):
-                proposal = self.searcher.ask(1, rng=rng)
-                exhausted = not len(proposal)
-                if exhausted:
-                    break
-                name = _key(proposal.archs)
-                if name in done:
-                    index, _, evaluation = done[name]
-                    yield Chunk(self.progress.step, (index,), proposal, evaluation, "repeat")
-                    self.searcher.tell(proposal.archs, evaluation.score, rng=rng)
+            while cut_short and self.crew.idle:
+                number, proposal = cut_short.popleft()
+                self.start((number,), proposal)
+            while self.crew.idle and len(done) + len(asked) < self.budget:
+                proposal = self.ask(1)
+                if not len(proposal):
+                    break  # the space is exhausted
+                key = _keys(proposal.archs)[0]
+                if key in asked:
+                    break  # wait for its result
+                if key in done:
+                    yield progress.look_up(proposal, "repeat")
                     self.check_patience(False)
-                    yield self.end_of_step()
-                    continue
-                busy = {number for number, _ in running.values()}
-                index = max(told | busy, default=-1) + 1
-                running[self.submit(pool, proposal, [index])] = (index, proposal)
-            if not running:
+                    yield self.tell_one(proposal)
+                else:
+                    number = next(self.numbers)
+                    asked[key] = (number, proposal)
+                    self.start((number,), proposal)
+            if not asked:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                index, proposal = running.pop(future)
-                evaluation = future.result()
-                self.progress.recall(index, proposal, evaluation)
-                yield Chunk(self.progress.step, (index,), proposal, evaluation, "evaluated")
-                self.searcher.tell(proposal.archs, evaluation.score, rng=rng)
-                told.add(index)
-                self.check_patience(True)
-                yield self.end_of_step()
+            result = self.collect()
+            del asked[_keys(result.proposals.archs)[0]]
+            yield result
+            self.check_patience(True)
+            yield self.tell_one(result.proposals)
 
-    def evaluate(
-        self, pool: ThreadPoolExecutor, proposals: Proposals, order: list[int]
-    ) -> Iterator[Chunk]:
-        """Evaluate chunk by chunk, in the pool; yield in the order of completion.
+    def evaluate(self, proposals: Proposals) -> Iterator[Chunk]:
+        """Evaluate chunk by chunk; yield in the order of completion.
 
-        One worker's next chunk is submitted only when its result has been yielded.
+        A worker's next chunk starts only when its last one has been yielded.
         """
-        size, workers = self.evaluator.chunk, pool._max_workers
-        waiting = [list(range(i, min(i + size, len(order)))) for i in range(0, len(order), size)]
-        running: dict[Future[Evaluation], list[int]] = {}
-        while waiting or running:
-            while waiting and len(running) < workers:
-                part = waiting.pop(0)
-                chosen = proposals[torch.tensor(part)]
-                running[self.submit(pool, chosen, [order[i] for i in part])] = part
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                part = running.pop(future)
-                evaluation = future.result()
-                for row, i in enumerate(part):
-                    one = torch.tensor([i])
-                    self.progress.recall(order[i], proposals[one], evaluation[row : row + 1])
-                numbers = tuple(order[i] for i in part)
-                yield self.chunk(part, proposals, numbers, evaluation, "evaluated")
+        size = self.crew.evaluator.chunk
+        parts = deque(proposals[i : i + size] for i in range(0, len(proposals), size))
+        while parts or self.crew.busy:
+            while parts and self.crew.idle:
+                part = parts.popleft()
+                self.start(tuple(itertools.islice(self.numbers, len(part))), part)
+            yield self.collect()
 
-    def submit(
-        self, pool: ThreadPoolExecutor, proposals: Proposals, order: list[int]
-    ) -> Future[Evaluation]:
-        rngs = [stream(self.seed, f"evaluation/{index}") for index in order]
-        return pool.submit(self.evaluator, proposals.archs, rngs=rngs)
+    def ask(self, n: int) -> Proposals:
+        proposals = self.searcher.ask(n, rng=self.progress.rng)
+        if len(proposals) > n:
+            raise ValueError(f"asked for {n} architectures, the searcher proposed {len(proposals)}")
+        return proposals
 
-    def chunk(
-        self,
-        rows: list[int],
-        proposals: Proposals,
-        index: tuple[int, ...],
-        evaluation: Evaluation,
-        status: Status,
-    ) -> Chunk:
-        picked = proposals[torch.tensor(rows)]
-        return Chunk(self.progress.step, index, picked, evaluation, status)
+    def start(self, numbers: tuple[int, ...], proposals: Proposals) -> None:
+        rngs = [stream(self.seed, f"evaluation/{number}") for number in numbers]
+        self.crew.start(_Job(numbers, proposals, rngs))
+
+    def collect(self) -> Chunk:
+        job, evaluation = self.crew.collect()
+        chunk = Chunk(self.progress.step, job.numbers, job.proposals, evaluation, "evaluated")
+        self.progress.recall(chunk)
+        return chunk
+
+    def tell(self, archs: ArchitectureBatch) -> None:
+        """Tell the searcher, once more or for the first time, the known scores of ``archs``."""
+        keys = _keys(archs)
+        found = [self.progress.done[key] for key in keys]
+        score = [float(chunk.evaluation.score[row]) for chunk, row in found]
+        told = torch.tensor(score, dtype=torch.float32, device=archs.device)
+        self.searcher.tell(archs, told, rng=self.progress.rng)
+        self.progress.told.update(map(self.progress.number, keys))
+
+    def tell_one(self, proposal: Proposals) -> Step:
+        self.tell(proposal.archs)
+        return self.end_of_step()
 
     def check_patience(self, found: bool) -> None:
-        self.idle = 0 if found else self.idle + 1
-        if self.idle >= PATIENCE:
+        self.stuck = 0 if found else self.stuck + 1
+        if self.stuck >= PATIENCE:
             raise RuntimeError(
                 f"the searcher proposed nothing new in {PATIENCE} steps: lower the budget, "
                 "or make its `ask` skip architectures it has seen"
@@ -310,5 +339,79 @@ class _Loop:
         return Step(self.progress.step - 1, len(self.progress.told), self.searcher.stats())
 
 
-def _key(arch: ArchitectureBatch) -> str:
-    return hashing.to_hex(hashing.keys(arch))[0]
+class _Job(NamedTuple):
+    numbers: tuple[int, ...]
+    proposals: Proposals
+    rngs: list[torch.Generator]
+
+
+class _Crew:
+    """Calls the evaluator: in as many threads as there are workers, or in this one if it is one.
+
+    Unlike those of `concurrent.futures`, the threads do not keep the program from ending.
+    """
+
+    def __init__(self, evaluator: Evaluator, workers: int) -> None:
+        self.evaluator, self.workers, self.busy = evaluator, workers, 0
+        self._jobs = queue.SimpleQueue[_Job | None]()
+        self._ended = queue.SimpleQueue[tuple[_Job, Evaluation | BaseException]]()
+        self._failure: BaseException | None = None
+        names = [f"evaluation-{i}" for i in range(workers)] if workers > 1 else []
+        self._threads = [threading.Thread(target=self._serve, name=n, daemon=True) for n in names]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether another job can start now."""
+        return self.busy < self.workers and self._failure is None
+
+    def start(self, job: _Job) -> None:
+        self.busy += 1
+        if self._threads:
+            self._jobs.put(job)
+        else:
+            self._do(job)
+
+    def collect(self) -> tuple[_Job, Evaluation]:
+        """Wait for a job to end.
+
+        If one has failed, what the others have finished by then comes first: it is paid for.
+        """
+        while True:
+            try:
+                job, outcome = self._ended.get(block=self._failure is None)
+            except queue.Empty:
+                assert self._failure is not None
+                raise self._failure from None
+            self.busy -= 1
+            if isinstance(outcome, Evaluation):
+                return job, outcome
+            self._failure = self._failure or outcome
+
+    def dismiss(self) -> None:
+        for _ in self._threads:
+            self._jobs.put(None)
+        deadline = time.monotonic() + GRACE
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._do(job)
+
+    def _do(self, job: _Job) -> None:
+        try:
+            evaluation = self.evaluator(job.proposals.archs, rngs=job.rngs)
+            if len(evaluation) != len(job.numbers):
+                raise ValueError(
+                    f"the evaluator returned {len(evaluation)} results "
+                    f"for {len(job.numbers)} architectures"
+                )
+            self._ended.put((job, evaluation))
+        except BaseException as failure:  # whatever it is, the search must not wait forever
+            self._ended.put((job, failure))
+
+
+def _keys(archs: ArchitectureBatch) -> list[str]:
+    return hashing.to_hex(hashing.keys(archs))

@@ -1,0 +1,1 @@
+"""Run folders: the ledger, the checkpoints and the configuration of one search."""
