@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
@@ -56,3 +56,28 @@ class HasLatent(Protocol):
     def loss(self, archs: ArchitectureBatch, *, rng: torch.Generator) -> Float[Tensor, ""]:
         """Return the training loss of a batch, averaged over its graphs."""
         ...
+
+
+def complete(archs: ArchitectureBatch, layout: Layout) -> Bool[Tensor, " batch"]:
+    """Tell which graphs a generator over ``layout`` can draw: the support of its distribution.
+
+    That is `Layout.rules` without ``max_edges`` and ``connected``, which are left to rejection,
+    and with graphs of ``max_nodes`` nodes counted whether or not their last node is ``end_op``.
+    """
+    fits = (archs.num_nodes > 0) & (archs.num_nodes <= layout.max_nodes)
+    sizes = archs.num_nodes.clamp(max=layout.max_nodes)
+    archs = ArchitectureBatch.masked(archs.ops, archs.adj, sizes).pad(layout.max_nodes)
+    real = archs.node_mask
+    position = torch.arange(layout.max_nodes, device=archs.device)
+    known = (archs.ops >= 0) & (archs.ops < layout.num_ops)
+    op = archs.ops.clamp(0, layout.num_ops - 1)
+    allowed = known & layout.allowed_ops.to(archs.device)[position, op]
+    free, forced = layout.free.to(archs.device), layout.forced.to(archs.device)
+    due = forced & real[:, :, None] & real[:, None, :]
+    edges = (~archs.adj | free | forced) & (archs.adj | ~due)
+    ok = fits & (allowed | ~real).all(dim=1) & edges.all(dim=2).all(dim=1)
+    if layout.end_op is None:
+        return ok & (sizes == layout.max_nodes)
+    ends = real & (archs.ops == layout.end_op)
+    first = torch.where(ends, position, layout.max_nodes - 1).amin(dim=1)
+    return ok & (sizes == first + 1)

@@ -1,0 +1,112 @@
+"""Random graphs over a layout: the prior of explorers and the baseline of generators.
+
+Edges follow the Erdős-Rényi, Watts-Strogatz or Barabási-Albert model on the free pairs; forced
+edges are always there, forbidden ones never. Operations are independent of the edges.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from netwright.generators.base import Generator
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.layout import Layout
+from netwright.graphs.random import barabasi_albert, erdos_renyi, watts_strogatz
+
+Model = Literal["er", "ws", "ba"]
+Sizes = Literal["full", "uniform"]
+
+#: The smallest graph of ``sizes="uniform"``: an input, one operation, an output.
+SMALLEST = 3
+
+
+class RandomGraph(Generator):
+    """Random graphs with random operations; there is nothing to learn.
+
+    Args:
+        layout: Sizes, vocabulary and what is fixed.
+        model: "er" (Erdős-Rényi), "ws" (Watts-Strogatz) or "ba" (Barabási-Albert).
+        p: Probability of an edge ("er") or of rewiring one ("ws").
+        k: Neighbours of each node on the ring before rewiring ("ws"); lowered to the largest
+            even number that smaller graphs allow.
+        m: Edges each new node comes with ("ba"); lowered likewise.
+        sizes: "full" draws graphs of ``max_nodes`` nodes, to be pruned ([GraphPNAS] appendix E);
+            "uniform" draws the number of nodes first, uniformly from 3 to ``max_nodes``
+            (GraphPNAS's released code). Without an ending operation all graphs are full.
+        op_weights: Relative frequency of each operation, restricted at each position to what
+            the layout allows there; equal if None. The ending operation has no weight: it
+            stands at the last node, where the layout allows it.
+
+    Raises:
+        ValueError: On an unknown model, or if a position is left without an operation.
+    """
+
+    weights: Tensor
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        model: Model = "er",
+        p: float = 0.5,
+        k: int = 4,
+        m: int = 2,
+        sizes: Sizes = "full",
+        op_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        if model not in ("er", "ws", "ba"):
+            raise ValueError(f"unknown model {model!r}: use 'er', 'ws' or 'ba'")
+        if sizes not in ("full", "uniform"):
+            raise ValueError(f"unknown sizes {sizes!r}: use 'full' or 'uniform'")
+        self.layout, self.model, self.p, self.k, self.m = layout, model, p, k, m
+        weights = torch.tensor([1.0] * layout.num_ops if op_weights is None else list(op_weights))
+        if weights.shape != (layout.num_ops,) or (weights < 0).any():
+            raise ValueError(f"op_weights must be {layout.num_ops} numbers, none negative")
+        at = weights * layout.allowed_ops
+        self.sizes = [layout.max_nodes]
+        if layout.end_op is not None:
+            end = layout.allowed_ops[:, layout.end_op]
+            at[:, layout.end_op] = 0.0
+            if end[-1]:
+                at[-1] = torch.nn.functional.one_hot(torch.tensor(layout.end_op), layout.num_ops)
+            if sizes == "uniform":
+                candidates = range(min(SMALLEST, layout.max_nodes), layout.max_nodes)
+                self.sizes = [n for n in candidates if end[n - 1]] + self.sizes
+        for position in (at.sum(dim=1) == 0).nonzero()[:, 0].tolist():
+            raise ValueError(
+                f"no operation is left for node {position}: give a positive weight to one of "
+                f"{layout.allowed_ops[position].nonzero()[:, 0].tolist()} (the end cannot stand "
+                "before the last node)"
+            )
+        self.register_buffer("weights", at, persistent=False)
+
+    def sample(self, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
+        """Draw ``n`` graphs."""
+        layout, total = self.layout, self.layout.max_nodes
+        choices = torch.tensor(self.sizes)
+        num_nodes = choices[torch.randint(len(choices), (n,), generator=rng)]
+        drawn = torch.multinomial(self.weights.cpu(), max(n, 1), replacement=True, generator=rng)
+        ops = drawn.T[:n].contiguous()
+        if layout.end_op is not None:
+            short = num_nodes < total
+            ops[short, num_nodes[short] - 1] = layout.end_op
+        adj = torch.zeros(n, total, total, dtype=torch.bool)
+        for size in self.sizes:
+            of_size = num_nodes == size
+            adj[of_size, :size, :size] = self._edges(int(of_size.sum()), size, rng=rng)
+        archs = ArchitectureBatch.masked(ops, adj & layout.free | layout.forced, num_nodes)
+        return archs.to(self.weights.device)
+
+    def _edges(self, n: int, size: int, *, rng: torch.Generator) -> Bool[Tensor, "batch node node"]:
+        """Draw edges by the model, before the layout has its say."""
+        if size < 2:
+            return torch.zeros(n, size, size, dtype=torch.bool)
+        if self.model == "er":
+            return erdos_renyi(n, size, self.p, rng=rng)
+        if self.model == "ws":
+            return watts_strogatz(n, size, min(self.k, (size - 1) // 2 * 2), self.p, rng=rng)
+        return barabasi_albert(n, size, min(self.m, size - 1), rng=rng)

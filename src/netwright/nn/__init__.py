@@ -1,0 +1,1 @@
+"""Building blocks of the models: small, dense or packed, without Python loops over graphs."""
