@@ -1,3 +1,103 @@
-"""Netwright builds neural networks by learning distributions over their graphs."""
+"""Netwright builds neural networks by learning distributions over their graphs.
+
+The names below can be imported from here; each is loaded when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netwright.evaluation import Evaluation, Evaluator
+    from netwright.evaluators.cached import Cached
+    from netwright.evaluators.isolated import Isolated
+    from netwright.evaluators.table import TableEvaluator
+    from netwright.evaluators.train import DIGITS_RECIPE, TrainEvaluator
+    from netwright.evaluators.training import Recipe
+    from netwright.generators.graphpnas import GraphPNAS
+    from netwright.generators.random_graph import RandomGraph
+    from netwright.graphs.batch import ArchitectureBatch
+    from netwright.graphs.layout import Layout
+    from netwright.images.digits import digits
+    from netwright.images.folder import folder
+    from netwright.networks.nasbench101 import nasbench101_network
+    from netwright.networks.nasbench201 import nasbench201_network
+    from netwright.rng import stream
+    from netwright.runs.run import Run
+    from netwright.searchers.base import Proposals, Searcher
+    from netwright.searchers.random import RandomSearch
+    from netwright.searchers.reinforce import Reinforce
+    from netwright.spaces.base import SearchSpace
+    from netwright.spaces.nasbench101 import NASBench101
+    from netwright.spaces.nasbench201 import NASBench201
+    from netwright.spaces.toy import Toy
+    from netwright.tables.format import Table
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "ArchitectureBatch": "graphs.batch",
+    "Cached": "evaluators.cached",
+    "DIGITS_RECIPE": "evaluators.train",
+    "Evaluation": "evaluation",
+    "Evaluator": "evaluation",
+    "GraphPNAS": "generators.graphpnas",
+    "Isolated": "evaluators.isolated",
+    "Layout": "graphs.layout",
+    "NASBench101": "spaces.nasbench101",
+    "NASBench201": "spaces.nasbench201",
+    "Proposals": "searchers.base",
+    "RandomGraph": "generators.random_graph",
+    "RandomSearch": "searchers.random",
+    "Recipe": "evaluators.training",
+    "Reinforce": "searchers.reinforce",
+    "Run": "runs.run",
+    "SearchSpace": "spaces.base",
+    "Searcher": "searchers.base",
+    "Table": "tables.format",
+    "TableEvaluator": "evaluators.table",
+    "Toy": "spaces.toy",
+    "TrainEvaluator": "evaluators.train",
+    "digits": "images.digits",
+    "folder": "images.folder",
+    "nasbench101_network": "networks.nasbench101",
+    "nasbench201_network": "networks.nasbench201",
+    "stream": "rng",
+}
+
+__all__ = [
+    "DIGITS_RECIPE",
+    "ArchitectureBatch",
+    "Cached",
+    "Evaluation",
+    "Evaluator",
+    "GraphPNAS",
+    "Isolated",
+    "Layout",
+    "NASBench101",
+    "NASBench201",
+    "Proposals",
+    "RandomGraph",
+    "RandomSearch",
+    "Recipe",
+    "Reinforce",
+    "Run",
+    "SearchSpace",
+    "Searcher",
+    "Table",
+    "TableEvaluator",
+    "Toy",
+    "TrainEvaluator",
+    "digits",
+    "folder",
+    "nasbench101_network",
+    "nasbench201_network",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'netwright' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"netwright.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

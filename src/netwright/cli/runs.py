@@ -1,0 +1,289 @@
+"""The commands around a search: start one, go on with it, look at it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
+from netwright.cli.output import bar, print_json, remark, say
+from netwright.config.objects import make_evaluator, make_searcher, make_space
+from netwright.config.schema import CustomConfig, RunConfig, TableConfig, TrainConfig, merge
+from netwright.evaluation import Evaluator
+from netwright.evaluators.isolated import Isolated
+from netwright.rng import stream
+from netwright.runs.ledger import Row
+from netwright.runs.run import Run
+from netwright.search import Chunk
+from netwright.searchers.reinforce import Reinforce
+from netwright.spaces.base import rejection_sample
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--run", "-r", help="The run folder to make; by default runs/SPACE-METHOD-N."),
+]
+
+
+def search(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG.toml", help="Settings; options win over it.")
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option("--space", "-s", help="toy, nasbench101, nasbench201, or file.py:NAME."),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", "-m", help="graphpnas, random, or file.py:NAME.")
+    ] = None,
+    evaluator: Annotated[
+        str | None, typer.Option("--evaluator", "-e", help="train, table, or file.py:NAME.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Images to train on: digits, or folder:PATH for your own.")
+    ] = None,
+    table: Annotated[Path | None, typer.Option(help="Table to look scores up in.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric of the table to maximise, e.g. cifar100/valid@200.")
+    ] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(help="Further metric to report, never shown to the search. Repeatable."),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", "-b", help="Distinct architectures to evaluate.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Proposals per step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", help="Evaluations at the same time.")
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="batch (repeats bit for bit) or asynchronous (no worker ever waits)."),
+    ] = None,
+    option: Settings = None,
+    run: Out = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search an architecture.
+
+    Everything can come from a TOML file, from options, or both:
+
+        netwright search --space nasbench201 --table nb201.safetensors --metric cifar100/valid@200
+
+        netwright search --space nasbench101 --dataset folder:my-images --budget 60 --workers 2
+    """
+    given = {
+        "space": space,
+        "method": method,
+        "budget": budget,
+        "batch_size": batch_size,
+        "seed": seed,
+        "workers": workers,
+        "mode": mode,
+    }
+    flags: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    flags = merge(flags, evaluator_flags(evaluator, dataset, table, metric, extra))
+    flags = merge(flags, settings(option))
+    if config is not None:
+        resolved = RunConfig.load(config, flags)
+    else:
+        defaults = {"method": "graphpnas", "evaluator": "train"}
+        resolved = RunConfig.parse(merge(defaults, flags))
+    opened = Run.create(run or _new_folder(resolved), resolved.resolved())
+    execute(opened, resolved, quiet=quiet)
+    conclude(opened, json=json, quiet=quiet)
+
+
+def resume(
+    run: RunFolder,
+    budget: Annotated[
+        int | None, typer.Option("--budget", "-b", help="Search on to this many evaluations.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", help="Evaluations at the same time.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that was stopped, killed or interrupted, where it stood.
+
+    Nothing that was evaluated is evaluated again; a resumed run ends as an undisturbed one.
+    """
+    opened = Run.open(run)
+    changes = {"budget": budget, "workers": workers}
+    given = {key: value for key, value in changes.items() if value is not None}
+    execute(opened, stored_config(opened, given), quiet=quiet)
+    conclude(opened, json=json, quiet=quiet)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; by default RUN/report.html.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a report page: one HTML file that opens offline. Several runs share a page."""
+    opened = [Run.open(folder) for folder in runs]
+    path = write_page(opened, out or runs[0] / "report.html")
+    if json:
+        print_json({"report": str(path)})
+    else:
+        say(f"wrote {path}")
+
+
+def sample(
+    run: RunFolder,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many architectures.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    json: Json = False,
+) -> None:
+    """Draw valid architectures from the distribution that a run has learned; repeats may occur."""
+    opened = Run.open(run)
+    config = stored_config(opened)
+    space = make_space(config.space)
+    searcher = make_searcher(config.method, space, rng=stream(config.seed, "searcher/init"))
+    opened.restore(searcher)
+    generator = searcher.policy if isinstance(searcher, Reinforce) else space
+    rng = stream(seed, "sample")
+    texts = space.to_text(rejection_sample(space, n, lambda m: generator.sample(m, rng=rng)))
+    if json:
+        print_json({"archs": texts})
+        return
+    for text in texts:
+        say(text)
+
+
+def execute(run: Run, config: RunConfig, *, quiet: bool) -> None:
+    """Search in a run folder until the budget is spent, showing progress."""
+    space = make_space(config.space)
+    searcher = make_searcher(config.method, space, rng=stream(config.seed, "searcher/init"))
+    if not quiet:
+        remark(f"{describe(config)} -> {run.folder}")
+    with closing(make_evaluator(config.evaluator, space, workers=config.workers)) as evaluator:
+        events = run.execute(
+            space,
+            searcher,
+            evaluator,
+            budget=config.budget,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            workers=config.workers,
+            mode=config.mode,
+        )
+        done, best = run.ledger.count(), run.ledger.best()
+        with bar(config.budget, "evaluations", first=done, quiet=quiet) as progress:
+            progress.update(done, _best_so_far(best))
+            for event in events:
+                if isinstance(event, Chunk) and event.status == "evaluated":
+                    done, best = done + len(event.index), run.ledger.best()
+                    for number, reason in zip(event.index, event.evaluation.error, strict=True):
+                        if reason is not None:
+                            progress.remark(f"evaluation {number + 1} failed: {reason}")
+                    progress.update(done, _best_so_far(best))
+
+
+def conclude(run: Run, *, json: bool, quiet: bool) -> None:
+    """Write the report and say what came of a run and how to go on."""
+    write_page([run], run.folder / "report.html")
+    best, done = run.ledger.best(), run.ledger.count()
+    if json:
+        found = None
+        if best is not None:
+            found = {"arch": best.arch, "score": best.score, "extras": best.extras}
+        print_json({"run": str(run.folder), "evaluations": done, "best": found})
+        return
+    if best is None:
+        say(f"{done} evaluations, none of them successful: see {run.folder / 'report.html'}")
+        return
+    say(f"best of {done}: {best.score:.4f} (evaluation {best.index + 1})")
+    say(f"  {best.arch}")
+    for name, value in best.extras.items():
+        say(f"  {name} {value:.6g}")
+    if not quiet:
+        space = run.config["space"]["name"]
+        say("go on with")
+        say(f"  open {run.folder / 'report.html'}")
+        say(f"  netwright sample {run.folder} -n 16")
+        if run.config["evaluator"]["name"] == "train":
+            say(f"  netwright train '{best.arch}' --space {space} --out weights.safetensors")
+        say(f"  netwright resume {run.folder} --budget {2 * done}")
+
+
+def write_page(runs: list[Run], path: Path) -> Path:
+    """Write the report of runs of one space."""
+    from netwright.report.page import write_report  # the chart stack takes a second to import
+
+    names = {run.config["space"]["name"] for run in runs}
+    if len(names) > 1:
+        raise ValueError(f"runs of different spaces cannot share a report: {', '.join(names)}")
+    return write_report(runs, make_space(stored_config(runs[0]).space), path)
+
+
+def stored_config(run: Run, changes: dict[str, Any] | None = None) -> RunConfig:
+    """Return the configuration of a run folder, with ``changes``."""
+    known = RunConfig.model_fields.keys()
+    values = {key: value for key, value in run.config.items() if key in known}
+    return RunConfig.parse(merge(values, changes or {}))
+
+
+def describe(config: RunConfig) -> str:
+    """Say in one line what a run does."""
+    match config.evaluator:
+        case TableConfig(metric=metric):
+            how = f"{metric} of a table"
+        case TrainConfig(dataset=dataset):
+            how = f"trained on {dataset}"
+        case CustomConfig(name=name):
+            how = name
+    parts = [config.space.name, config.method.name, how, f"budget {config.budget}"]
+    return ", ".join([*parts, f"seed {config.seed}"])
+
+
+@contextmanager
+def closing(evaluator: Evaluator) -> Iterator[Evaluator]:
+    """End an evaluator's processes, if it has any, when the block is left."""
+    try:
+        yield evaluator
+    finally:
+        if isinstance(evaluator, Isolated):
+            evaluator.close()
+
+
+def _best_so_far(best: Row | None) -> str:
+    return "" if best is None else f"best {best.score:.4f} (#{best.index + 1})"
+
+
+def evaluator_flags(
+    evaluator: str | None,
+    dataset: str | None,
+    table: Path | None,
+    metric: str | None,
+    extra: list[str] | None,
+) -> dict[str, Any]:
+    """Turn the options about the evaluator into settings; what is given tells which it is."""
+    if dataset is not None and table is not None:
+        raise ValueError("--dataset trains and --table looks up: give one of them")
+    given = {"dataset": dataset, "path": table and str(table), "metric": metric, "extras": extra}
+    flags = {key: value for key, value in given.items() if value}
+    kind = evaluator or ("train" if dataset else "table" if table else None)
+    if kind is not None:
+        flags = {"name": kind, **flags}
+    return {"evaluator": flags} if flags else {}
+
+
+def _new_folder(config: RunConfig) -> Path:
+    """Name a run folder that does not exist yet."""
+    stem = "-".join(Path(name.rpartition(":")[0] or name).stem for name in _names(config))
+    number = 1
+    while (folder := Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _names(config: RunConfig) -> tuple[str, str]:
+    return config.space.name, config.method.name

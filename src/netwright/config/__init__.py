@@ -1,0 +1,1 @@
+"""What a run is: validated data (`schema`), and the objects its names stand for (`objects`)."""

@@ -1,0 +1,251 @@
+"""The closed tables from names to constructors: the only place where names become objects."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.config.schema import (
+    CustomConfig,
+    EvaluatorConfig,
+    ExplorerConfig,
+    GraphPNASConfig,
+    MethodConfig,
+    RandomConfig,
+    SpaceConfig,
+    TableConfig,
+    TrainConfig,
+)
+from netwright.evaluation import Evaluator
+from netwright.evaluators.isolated import Isolated
+from netwright.evaluators.table import TableEvaluator
+from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
+from netwright.evaluators.training import Recipe
+from netwright.generators.graphpnas import GraphPNAS
+from netwright.generators.random_graph import RandomGraph
+from netwright.images.data import ImageData
+from netwright.images.digits import digits
+from netwright.images.folder import folder
+from netwright.networks.nasbench101 import nasbench101_network
+from netwright.networks.nasbench201 import nasbench201_network
+from netwright.networks.toy import toy_network
+from netwright.searchers.base import Searcher
+from netwright.searchers.policy_gradient import FitOptions
+from netwright.searchers.random import RandomSearch
+from netwright.searchers.reinforce import Reinforce, ReinforceOptions
+from netwright.searchers.schedules import Linear
+from netwright.spaces.base import SearchSpace
+from netwright.spaces.nasbench101 import NASBench101
+from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.toy import Toy
+from netwright.tables.format import Table
+
+SPACES: dict[str, Callable[..., SearchSpace]] = {
+    "toy": Toy,
+    "nasbench101": NASBench101,
+    "nasbench201": NASBench201,
+}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "toy": toy_network,
+    "nasbench101": nasbench101_network,
+    "nasbench201": nasbench201_network,
+}
+
+
+def load_object(reference: str) -> Any:
+    """Return NAME of ``file.py:NAME``, running that file.
+
+    Raises:
+        ValueError: If there is no such file, or nothing of that name in it.
+    """
+    file, _, name = reference.rpartition(":")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise ValueError(f"{reference}: there is no file {file}")
+    module = sys.modules.get(path.stem)
+    if module is None or getattr(module, "__file__", None) != str(path):
+        # Under its own name and with its folder importable, so that worker processes, which
+        # inherit the search path, can unpickle what it defines.
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise ValueError(f"{file} defines no {name}")
+    return getattr(module, name)
+
+
+def make_space(config: SpaceConfig) -> SearchSpace:
+    """Build the search space.
+
+    Raises:
+        ValueError: If the name is unknown or an option does not fit.
+    """
+    own = ".py:" in config.name
+    if not own and config.name not in SPACES:
+        known = ", ".join([*SPACES, "file.py:NAME"])
+        raise ValueError(f"unknown space {config.name!r}: use one of {known}")
+    made = load_object(config.name) if own else SPACES[config.name]
+    if callable(made):
+        made = _call(f"space {config.name}", made, **config.options)
+    if not isinstance(made, SearchSpace):
+        raise ValueError(f"{config.name} is {type(made).__name__}, not a SearchSpace")
+    return made
+
+
+def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Generator) -> Searcher:
+    """Build the search method.
+
+    Args:
+        config: Which, and its settings.
+        space: Where it searches.
+        rng: Initialises what it trains.
+
+    Raises:
+        ValueError: If a setting does not fit the space.
+    """
+    match config:
+        case RandomConfig():
+            return RandomSearch(space)
+        case GraphPNASConfig():
+            policy = partial(
+                GraphPNAS, hidden=config.hidden, rounds=config.rounds, mixtures=config.mixtures
+            )
+            fit = FitOptions(
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                learning_rate=config.learning_rate,
+                clip=config.clip,
+                reward=config.reward,
+                beta=config.beta,
+                probability=config.probability,
+            )
+            options = ReinforceOptions(
+                capacity=config.capacity,
+                update_every=config.update_every,
+                epsilon=Linear(1.0, 0.0, over=config.explore_until),
+                refit=config.refit,
+                fit=fit,
+            )
+            explorer = _explorer(config.explorer, space)
+            return Reinforce(space, policy, explorer=explorer, options=options, rng=rng)
+        case CustomConfig():
+            made = load_object(config.name)
+            made = _call(f"method {config.name}", made, space, rng=rng, **config.options)
+            if not isinstance(made, Searcher):
+                raise ValueError(f"{config.name} made {type(made).__name__}, not a Searcher")
+            return made
+
+
+def _explorer(config: ExplorerConfig, space: SearchSpace) -> RandomGraph:
+    unknown = set(config.without) - set(space.op_names)
+    if unknown:
+        known = ", ".join(space.op_names)
+        raise ValueError(f"explorer.without: no operation {unknown.pop()!r} among {known}")
+    weights = torch.tensor([float(name not in config.without) for name in space.op_names])
+    return RandomGraph(
+        space.layout,
+        model=config.model,
+        p=config.p,
+        k=config.k,
+        m=config.m,
+        sizes=config.sizes,
+        op_weights=weights,
+    )
+
+
+def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int = 1) -> Evaluator:
+    """Build the evaluator; one that trains runs in processes of its own where that is of use.
+
+    Raises:
+        ValueError: If a setting does not fit, or the space has no network.
+        FileNotFoundError: If there is no such table or folder.
+    """
+    match config:
+        case TableConfig():
+            return TableEvaluator(Table.open(config.path), space, config.metric, config.extras)
+        case TrainConfig():
+            data = make_data(config.dataset)
+            trained = TrainEvaluator(
+                make_build(space, config.preset),
+                data,
+                make_recipe(config, data),
+                train_fraction=config.train_fraction,
+                split_seed=config.split_seed,
+                device=config.device,
+            )
+            if workers == 1 and config.timeout is None:
+                return trained
+            return Isolated(trained, timeout=config.timeout, workers=workers)
+        case CustomConfig():
+            made = load_object(config.name)
+            if isinstance(made, type) or not isinstance(made, Evaluator):
+                made = _call(f"evaluator {config.name}", made, space, **config.options)
+            if not isinstance(made, Evaluator):
+                raise ValueError(f"{config.name} made {type(made).__name__}, not an Evaluator")
+            return made if workers == 1 else Isolated(made, workers=workers)
+
+
+def make_data(name: str) -> ImageData:
+    """Read a data set: "digits", or "folder:PATH" for images of one's own.
+
+    Raises:
+        ValueError: If the name is unknown or the images cannot be read.
+        FileNotFoundError: If there is no such folder.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "folder" and path:
+        return folder(path)
+    if name == "digits":
+        return digits()
+    raise ValueError(f"unknown data set {name!r}: use digits or folder:PATH")
+
+
+def make_recipe(config: TrainConfig, data: ImageData) -> Recipe:
+    """Return the training recipe: that of the digits for small images, adapted by settings."""
+    small = max(data.train_images.shape[-2:]) <= 16
+    base = DIGITS_RECIPE if small else replace(DIGITS_RECIPE, crop_padding=4)
+    given = {
+        name: getattr(config, name)
+        for name in ("epochs", "batch_size", "learning_rate", "weight_decay")
+        if getattr(config, name) is not None
+    }
+    return replace(base, **given)
+
+
+def make_build(space: SearchSpace, preset: str = "small") -> Build:
+    """Return what turns an architecture of the space into a network.
+
+    A space of one's own brings a method ``network(arch, *, in_channels, num_classes)``.
+
+    Raises:
+        ValueError: If the space has no network.
+    """
+    if space.name in NETWORKS:
+        return partial(NETWORKS[space.name], preset=preset)
+    build = getattr(space, "network", None)
+    if build is None:
+        raise ValueError(
+            f"architectures of {space.name} cannot be trained: give the space a method "
+            "network(arch, *, in_channels, num_classes) that returns a torch module"
+        )
+    assert isinstance(build, Build)
+    return build
+
+
+def _call(what: str, made: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Call a constructor; an argument that does not fit is a wrong setting."""
+    try:
+        return made(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"{what}: {error}") from error

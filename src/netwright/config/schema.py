@@ -1,0 +1,201 @@
+"""What a run is, as validated data.
+
+Spaces, methods and evaluators of one's own are named ``file.py:NAME``; everything else is one of
+the names here. `netwright.config.objects` makes objects of them.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from netwright.search import Mode
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Open(BaseModel):
+    """Further options go to the constructor that ``name`` stands for."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class SpaceConfig(_Open):
+    """A search space by name, or ``file.py:NAME``, and the options of its constructor."""
+
+
+class CustomConfig(_Open):
+    """A method or an evaluator of one's own, ``file.py:NAME``."""
+
+
+class RandomConfig(_Strict):
+    """Random search: samples of the space, without repeats."""
+
+    name: Literal["random"] = "random"
+
+
+class ExplorerConfig(_Strict):
+    """The random graphs that the explorer draws ([GraphPNAS] section 3.2)."""
+
+    model: Literal["er", "ws", "ba"] = "er"
+    p: float = Field(0.25, ge=0, le=1)  # edge (er) or rewiring (ws) probability
+    k: int = Field(4, ge=2)  # neighbours on the ring (ws)
+    m: int = Field(2, ge=1)  # edges of a new node (ba)
+    sizes: Literal["full", "uniform"] = "full"
+    without: tuple[str, ...] = ()  # operations it never draws, by name
+
+
+class GraphPNASConfig(_Strict):
+    """GraphPNAS; the defaults are the paper's for NAS-Bench-101."""
+
+    name: Literal["graphpnas"] = "graphpnas"
+    hidden: int = Field(128, ge=1)
+    rounds: int = Field(7, ge=1)
+    mixtures: int = Field(10, ge=1)
+    explorer: ExplorerConfig = ExplorerConfig()
+    explore_until: int = Field(30, ge=1)  # evaluations over which epsilon falls from 1 to 0
+    capacity: int = Field(30, ge=1)
+    update_every: int = Field(10, ge=1)
+    epochs: int = Field(70, ge=1)
+    batch_size: int = Field(2, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    clip: float = Field(1.0, gt=0)
+    beta: float = Field(0.05, ge=0)
+    reward: Literal["standardised", "rank"] = "standardised"
+    probability: Literal["graph", "per_decision"] = "graph"
+    refit: bool = False
+
+
+class TableConfig(_Strict):
+    """Look scores up in a table."""
+
+    name: Literal["table"] = "table"
+    path: Path
+    metric: str
+    extras: tuple[str, ...] = ()
+
+
+class TrainConfig(_Strict):
+    """Train every candidate from scratch ([GraphPNAS] section 3.1.2, oracle evaluator)."""
+
+    name: Literal["train"] = "train"
+    dataset: str = "digits"  # or "folder:PATH"
+    preset: Literal["small", "official"] = "small"
+    train_fraction: float = Field(0.1, gt=0, lt=1)  # 0.1: low data; 0.8 with few epochs: early stop
+    epochs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    split_seed: int = 0
+    timeout: float | None = Field(None, gt=0)  # seconds for one evaluation
+    device: str = "auto"
+
+
+METHODS: dict[str, type[BaseModel]] = {"random": RandomConfig, "graphpnas": GraphPNASConfig}
+EVALUATORS: dict[str, type[BaseModel]] = {"table": TableConfig, "train": TrainConfig}
+
+
+def _named(value: Any) -> Any:
+    """Let a bare name stand for a table with that name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any], Any]:
+    """Turn a bare name or a mapping with a name into the configuration that name stands for."""
+
+    def choose(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value
+        fields = dict(_named(value))
+        name = str(fields.get("name", ""))
+        if ".py:" in name:
+            return CustomConfig(**fields)
+        if name not in closed:
+            known = ", ".join([*closed, "file.py:NAME"])
+            raise ValueError(f"unknown {kind} {name!r}: use one of {known}")
+        return closed[name](**fields)
+
+    return choose
+
+
+MethodConfig = RandomConfig | GraphPNASConfig | CustomConfig
+EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
+
+
+class RunConfig(_Strict):
+    """One search, from the space to the seed."""
+
+    space: Annotated[SpaceConfig, BeforeValidator(_named)]
+    method: Annotated[MethodConfig, BeforeValidator(_choose(METHODS, "method"))]
+    evaluator: Annotated[EvaluatorConfig, BeforeValidator(_choose(EVALUATORS, "evaluator"))]
+    budget: int = Field(100, ge=1)
+    batch_size: int = Field(10, ge=1)
+    seed: int = 0
+    workers: int = Field(1, ge=1)
+    mode: Mode = "batch"
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "RunConfig":
+        """Validate ``values``.
+
+        Raises:
+            ValueError: In one line, naming the first setting that is wrong.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ValueError(_first_problem(error)) from None
+
+    @classmethod
+    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> "RunConfig":
+        """Read a TOML file; ``overrides`` win over what it says.
+
+        Raises:
+            ValueError: If the file is no TOML, or a setting is wrong.
+            FileNotFoundError: If there is no such file.
+        """
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from None
+        return cls.parse(merge(values, overrides or {}))
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting, defaults included, as plain values; unset ones are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay ``top`` over ``base``, table by table; another ``name`` replaces the whole table."""
+    result = dict(base)
+    for key, value in top.items():
+        old = result.get(key)
+        old = _named(old) if isinstance(value, Mapping) else old
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            renamed = "name" in value and value["name"] != old.get("name")
+            result[key] = dict(value) if renamed else merge(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Say in one line what is wrong first."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"] if not str(part).endswith("Config"))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "there is no such setting"
+    given = (
+        "" if problem["type"] in ("missing", "value_error") else f" (given: {problem['input']!r})"
+    )
+    return f"{place}: {message}{given}" if place else f"{message}{given}"
