@@ -152,7 +152,7 @@ def _explorer(config: ExplorerConfig, space: SearchSpace) -> RandomGraph:
     if unknown:
         known = ", ".join(space.op_names)
         raise ValueError(f"explorer.without: no operation {unknown.pop()!r} among {known}")
-    weights = torch.tensor([float(name not in config.without) for name in space.op_names])
+    weights = [float(name not in config.without) for name in space.op_names]
     return RandomGraph(
         space.layout,
         model=config.model,

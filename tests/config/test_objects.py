@@ -1,0 +1,149 @@
+import pickle
+
+import pytest
+import torch
+
+from netwright.config.objects import (
+    load_object,
+    make_build,
+    make_data,
+    make_evaluator,
+    make_recipe,
+    make_searcher,
+    make_space,
+)
+from netwright.config.schema import (
+    CustomConfig,
+    ExplorerConfig,
+    GraphPNASConfig,
+    RandomConfig,
+    SpaceConfig,
+    TrainConfig,
+)
+from netwright.evaluators.isolated import Isolated
+from netwright.rng import stream
+from netwright.searchers.random import RandomSearch
+from netwright.searchers.reinforce import Reinforce
+from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.toy import Toy
+
+
+@pytest.mark.parametrize("name", ["toy", "nasbench101", "nasbench201"])
+def test_every_space_can_be_searched_and_built(name):
+    space = make_space(SpaceConfig(name=name))
+    assert space.name == name
+    build = make_build(space)
+    arch = space.sample(1, rng=stream(0, "arch"))
+    images = torch.zeros(2, 1, 8, 8)
+    assert build(arch, in_channels=1, num_classes=10)(images).shape == (2, 10)
+    assert pickle.loads(pickle.dumps(build)), "worker processes need it"
+
+
+def test_options_reach_the_space():
+    space = make_space(SpaceConfig(name="nasbench101", max_nodes=4, max_edges=5))
+    assert (space.layout.max_nodes, space.layout.max_edges) == (4, 5)
+    with pytest.raises(ValueError, match=r"space nasbench101: .*depth"):
+        make_space(SpaceConfig(name="nasbench101", depth=4))
+    with pytest.raises(ValueError, match="unknown space 'darts': use one of toy"):
+        make_space(SpaceConfig(name="darts"))
+
+
+def test_every_graphpnas_setting_arrives():
+    config = GraphPNASConfig(
+        hidden=12, rounds=2, mixtures=3, capacity=4, update_every=5, epochs=6, batch_size=7,
+        learning_rate=0.5, clip=0.25, beta=0.125, reward="rank", refit=True, explore_until=8,
+        probability="per_decision", explorer=ExplorerConfig(without=("none",)),
+    )  # fmt: skip
+    searcher = make_searcher(config, NASBench201(), rng=stream(0, "init"))
+    assert isinstance(searcher, Reinforce)
+    options, fit = searcher.options, searcher.options.fit
+    assert (options.capacity, options.update_every, options.refit) == (4, 5, True)
+    assert (fit.epochs, fit.batch_size, fit.learning_rate) == (6, 7, 0.5)
+    assert (fit.clip, fit.beta, fit.reward, fit.probability) == (
+        0.25,
+        0.125,
+        "rank",
+        "per_decision",
+    )
+    assert [options.epsilon(told) for told in (0, 4, 8)] == [1.0, 0.5, 0.0]
+    shapes = {name: tuple(p.shape) for name, p in searcher.policy.state_dict().items()}
+    assert shapes["initial.weight"][0] == 12
+    archs = searcher.ask(50, rng=stream(0, "ask")).archs
+    assert not (archs.ops == NASBench201.op_names.index("none")).any()
+
+
+def test_an_unknown_operation_of_the_explorer_is_named():
+    config = GraphPNASConfig(explorer=ExplorerConfig(without=("conv9x9",)))
+    with pytest.raises(ValueError, match="no operation 'conv9x9' among input"):
+        make_searcher(config, NASBench201(), rng=stream(0, "init"))
+
+
+def test_random_search_needs_no_settings():
+    assert isinstance(make_searcher(RandomConfig(), Toy(), rng=stream(0, "init")), RandomSearch)
+
+
+def test_training_runs_in_processes_of_its_own_where_that_is_of_use():
+    assert not isinstance(make_evaluator(TrainConfig(), Toy()), Isolated)
+    with make_evaluator(TrainConfig(timeout=5.0), Toy()) as isolated:
+        assert isinstance(isolated, Isolated)
+    with make_evaluator(TrainConfig(), Toy(), workers=2) as isolated:
+        assert isinstance(isolated, Isolated)
+
+
+def test_settings_override_the_recipe():
+    recipe = make_recipe(TrainConfig(epochs=3, weight_decay=0.0), make_data("digits"))
+    assert (recipe.epochs, recipe.weight_decay) == (3, 0.0)
+    assert recipe.batch_size == make_recipe(TrainConfig(), make_data("digits")).batch_size
+
+
+def test_unknown_data_sets_and_folders():
+    with pytest.raises(ValueError, match="unknown data set 'cifar': use digits or folder:PATH"):
+        make_data("cifar")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        make_data("folder:nowhere")
+
+
+OWN = """
+import torch
+from netwright.evaluation import Evaluation
+from netwright.searchers.random import RandomSearch
+from netwright.spaces.toy import Toy as Space
+
+def method(space, *, rng):
+    return RandomSearch(space)
+
+class Scorer:
+    chunk = 4
+    def __init__(self, space, factor=1.0):
+        self.factor = factor
+    def __call__(self, archs, *, rngs):
+        return Evaluation(archs.ops.sum(dim=1) * self.factor, torch.zeros(len(archs)))
+
+nonsense = 3
+"""
+
+
+def test_objects_of_ones_own(tmp_path):
+    file = tmp_path / "own_objects.py"
+    file.write_text(OWN)
+    space = make_space(SpaceConfig(name=f"{file}:Space"))
+    assert isinstance(space, Toy)
+    config = CustomConfig(name=f"{file}:method")
+    assert isinstance(make_searcher(config, space, rng=stream(0, "x")), RandomSearch)
+    scorer = make_evaluator(CustomConfig(name=f"{file}:Scorer", factor=0.5), space)
+    assert scorer.factor == 0.5
+    with pytest.raises(ValueError, match="nonsense is int, not a SearchSpace"):
+        make_space(SpaceConfig(name=f"{file}:nonsense"))
+    with pytest.raises(ValueError, match="defines no Absent"):
+        load_object(f"{file}:Absent")
+    with pytest.raises(ValueError, match="there is no file"):
+        load_object("nowhere.py:Thing")
+
+
+def test_a_space_without_a_network_says_what_is_missing():
+    class Bare(NASBench201.__base__):
+        name, op_names, layout = "bare", Toy.op_names, Toy().layout
+        sample = neighbours = to_text = from_text = None
+
+    with pytest.raises(ValueError, match="cannot be trained: give the space a method"):
+        make_build(Bare())
