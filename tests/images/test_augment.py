@@ -7,7 +7,7 @@ from netwright.rng import stream
 
 def slowly(images, padding, flip, rng):
     """The same, image by image and pixel by pixel."""
-    n, channels, height, width = images.shape
+    n, _, height, width = images.shape
     top, left = torch.randint(2 * padding + 1, (2, n, 1), generator=rng)[..., 0].tolist()
     mirrored = (torch.rand(n, 1, generator=rng) < 0.5)[:, 0].tolist() if flip else [False] * n
     out = torch.zeros_like(images)

@@ -150,7 +150,7 @@ def test_bad_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="has 1 class folder,"):
         folder(tmp_path)
     (tmp_path / "dog").mkdir()
-    with pytest.raises(ValueError, match="dog has 0 images.*needs 3"):
+    with pytest.raises(ValueError, match=r"dog has 0 images.*needs 3"):
         folder(tmp_path)
     picture(tmp_path / "dog" / "dog.png")
     with pytest.raises(ValueError, match="dog has 1 image,"):

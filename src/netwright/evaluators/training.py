@@ -206,7 +206,7 @@ def fit(
     if valid is not None:
         valid = valid.to(device)
         held_out = data.train_images[valid], data.train_labels[valid]
-    model.to(device, memory_format=torch.channels_last)  # pooling on a CPU is 3.5 times faster
+    _lay_out(model.to(device), torch.channels_last)  # pooling on a CPU is 3.5 times faster
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         parameters,
@@ -216,6 +216,7 @@ def fit(
         weight_decay=recipe.weight_decay,
         fused=True,
     )
+    flip = recipe.flip and data.flips
     loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     batches = math.ceil(len(images) / recipe.batch_size)
     steps, step = recipe.epochs * batches, 0
@@ -228,7 +229,9 @@ def fit(
             for batch in order.tensor_split(batches):
                 for group in optimiser.param_groups:
                     group["lr"] = cosine(step, steps, recipe.learning_rate)
-                shown = _augmented(images[batch], data, recipe, rng)
+                shown = crop_and_flip(
+                    images[batch], padding=recipe.crop_padding, flip=flip, rng=rng
+                )
                 loss = loss_of(model(data.normalise(shown)), labels[batch])
                 optimiser.zero_grad()
                 loss.backward()
@@ -251,7 +254,7 @@ def fit(
             course.append(Epoch(number, train_loss, valid_accuracy, seconds))
             if on_epoch is not None:
                 on_epoch(course[-1])
-    model.eval()
+    _lay_out(model.eval(), torch.contiguous_format)  # as files of weights want it
     return History(tuple(course))
 
 
@@ -282,7 +285,5 @@ def accuracy(
     return float(right) / len(images)
 
 
-def _augmented(images: Tensor, data: ImageData, recipe: Recipe, rng: torch.Generator) -> Tensor:
-    return crop_and_flip(
-        images, padding=recipe.crop_padding, flip=recipe.flip and data.flips, rng=rng
-    )
+def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
+    model.to(memory_format=layout)  # type: ignore[call-overload]  # torch's annotations lack it

@@ -1,0 +1,178 @@
+import pickle
+import re
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+from small import SmallNetwork, digits, small, stripes
+from torch import nn
+
+from netwright.evaluators.train import DIGITS_RECIPE, EARLY_STOPPING, LOW_DATA, TrainEvaluator
+from netwright.evaluators.training import Recipe, fit
+from netwright.rng import scoped, stream
+from netwright.spaces.toy import Toy
+
+SPACE = Toy()
+QUICK = Recipe(epochs=3, batch_size=8, crop_padding=1, last_epochs=2)
+ARCHS = SPACE.sample(3, rng=stream(0, "architectures"))
+
+
+def make(build=small, data=None, recipe=QUICK, **options):
+    options = {"train_fraction": 0.5, "device": "cpu"} | options
+    return TrainEvaluator(build, data or stripes(), recipe, **options)
+
+
+def streams(n=3, seed=0):
+    return [stream(seed, f"evaluation/{i}") for i in range(n)]
+
+
+def test_score_is_the_mean_of_the_last_epochs_by_hand():
+    evaluator, data = make(), stripes()
+    result = evaluator(ARCHS, rngs=streams())
+    for i, rng in enumerate(streams()):
+        with scoped(rng):
+            model = small(ARCHS[i : i + 1], in_channels=1, num_classes=2)
+        history = fit(
+            model, data, QUICK, rng=rng, train=evaluator.train_index, valid=evaluator.valid_index
+        )
+        last = [epoch.valid_accuracy for epoch in history.epochs[-2:]]
+        assert result.score[i] == pytest.approx(sum(last) / 2)
+        assert result.extras["train_loss"][i] == history.epochs[-1].train_loss
+        assert result.extras["parameters"][i] == sum(p.numel() for p in model.parameters())
+    assert result.error == (None,) * 3
+    assert (result.cost > 0).all()
+
+
+def test_repeats_bit_for_bit_and_another_stream_differs():
+    def scores(seed):
+        result = make()(ARCHS, rngs=streams(seed=seed))
+        return torch.cat([result.score, result.extras["train_loss"]])
+
+    assert torch.equal(scores(1), scores(1))
+    assert not torch.equal(scores(1), scores(2))
+
+
+def test_low_data_takes_a_tenth_of_every_class():
+    data = digits()
+    evaluator = make(data=data, train_fraction=LOW_DATA)
+    counts = data.train_labels.bincount()
+    few = data.train_labels[evaluator.train_index].bincount()
+    assert torch.equal(few, (counts.double() / 10).round().long())
+    assert torch.equal(few + data.train_labels[evaluator.valid_index].bincount(), counts)
+    most = make(data=data, train_fraction=EARLY_STOPPING)
+    assert len(most.train_index) == pytest.approx(0.8 * len(data.train_labels), abs=5)
+
+
+def test_the_split_has_its_own_seed():
+    a, b, c = (make(split_seed=seed).train_index for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_test_images_change_nothing():
+    data = stripes()
+    rng = stream(9, "poison")
+    poisoned = replace(
+        data,
+        test_images=torch.randint(256, data.test_images.shape, dtype=torch.uint8, generator=rng),
+        test_labels=1 - data.test_labels,
+    )
+    a, b = (make(data=part)(ARCHS, rngs=streams()) for part in (data, poisoned))
+    assert torch.equal(a.score, b.score)
+    assert a.extras.keys() == b.extras.keys()
+    for name in a.extras:
+        assert torch.equal(a.extras[name], b.extras[name])
+
+
+def test_learns_digits_from_a_tenth():
+    result = make(data=digits(), recipe=DIGITS_RECIPE, train_fraction=LOW_DATA)(
+        ARCHS[:1], rngs=streams(1)
+    )
+    assert result.score[0] > 0.6  # chance is 0.1
+
+
+class NoNumber(SmallNetwork):
+    def forward(self, images):
+        return super().forward(images) * torch.nan
+
+
+class Misfit(SmallNetwork):
+    def forward(self, images):
+        raise RuntimeError(f"{len(images)} shapes do not fit\nand more of it")
+
+
+class Hungry(SmallNetwork):
+    def forward(self, images):
+        torch.empty(2**60)
+        return super().forward(images)
+
+
+class Starved(SmallNetwork):
+    def forward(self, images):
+        del images
+        raise MemoryError
+
+
+class Unbuildable(SmallNetwork):
+    def __init__(self, *_):
+        raise KeyError("conv7x7")
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (NoNumber, r"loss became NaN in epoch 1"),
+        (Misfit, r"RuntimeError: 6 shapes do not fit"),
+        (Hungry, r"RuntimeError: .*memory.*"),
+        (Starved, r"MemoryError: no message"),
+        (Unbuildable, r"KeyError: 'conv7x7'"),
+    ],
+)
+def test_a_network_that_cannot_run_is_a_failed_evaluation(network, reason):
+    def second_fails(arch, *, in_channels, num_classes):
+        if bool(arch.equal(ARCHS[1:2])):
+            return network(in_channels, num_classes)
+        return small(arch, in_channels=in_channels, num_classes=num_classes)
+
+    result = make(second_fails)(ARCHS, rngs=streams())
+    assert result.score.isnan().tolist() == [False, True, False]
+    assert [error is None for error in result.error] == [True, False, True]
+    assert re.fullmatch(reason, result.error[1])
+    assert result.cost[1] > 0
+    assert torch.equal(result.score[::2], make()(ARCHS, rngs=streams()).score[::2])
+
+
+def test_an_interrupt_ends_the_program():
+    class Interrupted(nn.Module):
+        def __init__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(lambda *_, **__: Interrupted())(ARCHS, rngs=streams())
+
+
+def test_threads_take_turns():
+    evaluator = make()
+    expected = evaluator(ARCHS, rngs=streams()).score
+    got = [None] * 3
+
+    def work(i):
+        got[i] = evaluator(ARCHS[i : i + 1], rngs=streams()[i : i + 1]).score
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torch.equal(torch.cat(got), expected)
+
+
+def test_travels_between_processes():
+    evaluator = pickle.loads(pickle.dumps(make()))
+    assert torch.equal(evaluator(ARCHS, rngs=streams()).score, make()(ARCHS, rngs=streams()).score)
+
+
+def test_bad_shares_are_named():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        make(train_fraction=1.0)
