@@ -3,7 +3,16 @@ r"""GraphPNAS: an autoregressive graph generator with exact likelihood ([GraphPN
 Node by node, a graph neural network reads the graph so far together with a new node, and predicts
 the new node's incoming edges, a mixture of Bernoulli vectors, and its operation.
 
-Where the paper is silent or loose, and how to recover the alternatives, is in ``docs/graphpnas.md``.
+Choices where [GraphPNAS] is silent or cannot be taken to the letter:
+
+* $h^0$ is the one-hot operation (or the new node's own one-hot) times a learned matrix, which
+  takes it to the size of a state.
+* The direction $1_{ij}$ of a message is along the edge, against it, or from a node to itself.
+* $u$ of the new node holds its position only: its neighbours are what is to be predicted.
+* The sum of eq. 4 runs over all earlier nodes, also those whose edge the layout fixes.
+* The operation is predicted from the same states as the edges and does not depend on the edges
+  drawn in the same step, as eq. 1 has it.
+* A variable number of nodes comes from the operation that ends a graph.
 """
 
 import torch

@@ -103,7 +103,7 @@ class RandomGraph(Generator):
 
     def _edges(self, n: int, size: int, *, rng: torch.Generator) -> Bool[Tensor, "batch node node"]:
         """Draw edges by the model, before the layout has its say."""
-        if size < 2:
+        if size < 2 or not n:
             return torch.zeros(n, size, size, dtype=torch.bool)
         if self.model == "er":
             return erdos_renyi(n, size, self.p, rng=rng)

@@ -1,0 +1,30 @@
+"""Every generator keeps the contract: add yours to GENERATORS."""
+
+from functools import partial
+
+import pytest
+
+from netwright.generators.graphpnas import GraphPNAS
+from netwright.generators.random_graph import RandomGraph
+from netwright.testing.generators import GENERATOR_CHECKS
+
+
+def random_graph(layout, *, rng, **options):
+    del rng  # it has no parameters
+    return RandomGraph(layout, **options)
+
+
+GENERATORS = {
+    "graphpnas": partial(GraphPNAS, hidden=12, rounds=3, mixtures=3),
+    "graphpnas, one round": partial(GraphPNAS, hidden=8, rounds=1, mixtures=1),
+    "er": random_graph,
+    "er of all sizes": partial(random_graph, sizes="uniform", p=0.3),
+    "ws": partial(random_graph, model="ws", k=2),
+    "ba": partial(random_graph, model="ba", m=1, sizes="uniform"),
+}
+
+
+@pytest.mark.parametrize("check", GENERATOR_CHECKS.values(), ids=GENERATOR_CHECKS)
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+def test_contract(make, check):
+    check(make)
