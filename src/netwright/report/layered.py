@@ -191,6 +191,8 @@ def _positions(rows: _Rows, links: _Links, widths: Sequence[float]) -> _Floats:
         b_ub=np.array([0.0] * (2 * len(terms)) + apart),
         bounds=(0, None),
     )
+    if found.x is None:  # it is feasible and bounded, so only the solver can fail
+        raise RuntimeError(f"no layout found: {found.message}")
     x = found.x[:size]
     left = min(centre - width / 2 for centre, width in zip(x, widths, strict=True))
     return np.asarray((x - left).round(1), dtype=np.float64)
