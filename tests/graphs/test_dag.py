@@ -117,3 +117,14 @@ def test_reorder_moves_labels_and_edges_together():
 def test_reorder_refuses_what_is_no_topological_order(order):
     with pytest.raises(ValueError, match="topological"):
         dag.reorder(graph([(0, 1), (1, 2)], [0, 0, 0], pad=1), torch.tensor([order]))
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_reachability_agrees_with_search(n):
+    archs = all_dags(n).pad(6)
+    reached = dag.reachable(archs)
+    for b in range(0, len(archs), 7):
+        after = {i: archs.adj[b, i].nonzero()[:, 0].tolist() for i in range(6)}
+        for i in range(6):
+            expected = set(_distances(after, i)) if i < n else set()
+            assert set(reached[b, i].nonzero()[:, 0].tolist()) == expected

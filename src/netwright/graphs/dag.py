@@ -10,6 +10,16 @@ from torch import Tensor
 from netwright.graphs.batch import ArchitectureBatch
 
 
+def reachable(archs: ArchitectureBatch) -> Bool[Tensor, "batch node node"]:
+    """Tell for each pair of nodes ``[i, j]`` whether a path runs from i to j; i reaches itself."""
+    reached = torch.zeros_like(archs.adj)
+    for j in range(archs.max_nodes):
+        into = archs.adj[:, None, :j, j]
+        reached[:, :, j] = (reached[:, :, :j] & into).any(dim=2)
+        reached[:, j, j] = archs.node_mask[:, j]
+    return reached
+
+
 def from_first(archs: ArchitectureBatch) -> Bool[Tensor, "batch node"]:
     """Tell which nodes can be reached from the first node, itself included."""
     reached = torch.zeros_like(archs.ops, dtype=torch.bool)

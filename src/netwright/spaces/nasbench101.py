@@ -1,7 +1,6 @@
 """NAS-Bench-101 [Ying2019]: cells of up to 7 nodes and 9 edges with three operations."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import product
 from typing import final
 
@@ -16,13 +15,22 @@ from netwright.spaces.base import (
     SearchSpace,
     distinct_members,
     graph_text,
-    one_edit,
     parse_graph_text,
     rejection_sample,
 )
 
 _INPUT, _OUTPUT = 0, 4
 _INTERIOR = (1, 2, 3)
+
+# Distinct cells of n nodes with n - 1, n, ... edges, as `enumerate` finds them.
+_COUNTS = {
+    2: (1,),
+    3: (3, 3),
+    4: (9, 33, 33, 9),
+    5: (27, 225, 622, 811, 558, 198, 27),
+    6: (81, 1260, 6909, 19701, 34059, 38463, 29235, 14946, 4977, 972, 81),
+    7: (243, 6264, 58563, 294012),
+}
 
 
 @final
@@ -39,12 +47,17 @@ class NASBench101(SearchSpace):
         max_nodes: Largest number of nodes, input and output included.
         max_edges: Largest number of edges.
 
+    Attributes:
+        size: Number of distinct architectures. Known, and the space `Enumerable`, up to 6 nodes,
+            and for 7 nodes up to 9 edges.
+
     Raises:
         ValueError: If ``max_nodes`` is below 2 or ``max_edges`` below 1.
     """
 
     name = "nasbench101"
     op_names = ("input", "conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3", "output")
+    size: int
 
     def __init__(self, max_nodes: int = 7, max_edges: int = 9) -> None:
         if max_nodes < 2 or max_edges < 1:
@@ -58,13 +71,9 @@ class NASBench101(SearchSpace):
             connected=True,
         )
         self._max_nodes, self._max_edges = max_nodes, max_edges
-
-    @cached_property
-    def size(self) -> int:
-        """Number of distinct architectures; enumerates once, except for the published space."""
-        if (self._max_nodes, self._max_edges) == (7, 9):
-            return 423_624  # [Ying2019] section 2.1
-        return len(self.enumerate())
+        if max_nodes < 7 or (max_nodes == 7 and max_edges <= 9):
+            by_edges = [_COUNTS[n][: max(0, max_edges - n + 2)] for n in range(2, max_nodes + 1)]
+            self.size = sum(map(sum, by_edges))
 
     def sample(self, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
         """Draw ``n`` cells as the benchmark's random search does.
@@ -88,17 +97,18 @@ class NASBench101(SearchSpace):
     def neighbours(self, arch: ArchitectureBatch) -> ArchitectureBatch:
         """List the cells that differ in one operation, one edge, or one node of two edges.
 
-        The last kind inserts a node ``v`` with edges ``i -> v -> j`` for any ``i < j``, or takes
-        such a node out; if ``b`` is a neighbour of ``a``, then ``a`` is one of ``b``. Node order
-        does not matter: isomorphic results are listed once, and never ``arch`` itself.
+        The last kind puts in a node ``v`` with edges ``i -> v -> j``, or takes such a node out.
+        Only the graph counts, not the order in which its nodes are stored; and if ``b`` is a
+        neighbour of ``a``, then ``a`` is one of ``b``.
         """
         n = int(arch.num_nodes[0])
-        edited = dag.prune(one_edit(arch, self.layout))
-        lost_nodes, lost_edges = n - edited.num_nodes, arch.num_edges - edited.num_edges
-        edited = edited[(lost_nodes == 0) | ((lost_nodes == 1) & (lost_edges == 2))]
-        if n < self._max_nodes:
-            edited = ArchitectureBatch.cat([edited, _insertions(arch.pad(n))])
-        return distinct_members(self, edited.pad(self._max_nodes), but=arch)
+        arch = arch.pad(n)
+        pruned = dag.prune(_rewired(arch))
+        lost_nodes, lost_edges = n - pruned.num_nodes, arch.num_edges - pruned.num_edges
+        kept = pruned[(lost_nodes == 0) | ((lost_nodes == 1) & (lost_edges == 2))]
+        edits = [_relabelled(arch), kept, *([_grown(arch)] if n < self._max_nodes else [])]
+        edited = ArchitectureBatch.cat(edits).pad(self._max_nodes)
+        return distinct_members(self, edited, but=arch.pad(self._max_nodes))
 
     def to_text(self, archs: ArchitectureBatch) -> list[str]:
         """Write ``operation,operation,...:adjacency bits``."""
@@ -122,7 +132,15 @@ class NASBench101(SearchSpace):
 
         Patterns without operations are reduced to one of each isomorphism class first: every
         cell is isomorphic to a labelling of the pattern that stands for its own.
+
+        Raises:
+            ValueError: If the size is not known, and may be too large to list.
         """
+        if not hasattr(self, "size"):
+            raise ValueError(
+                f"cells of {self._max_nodes} nodes and {self._max_edges} edges may be too many to "
+                "list: use at most 6 nodes, or 7 nodes and 9 edges"
+            )
         by_nodes = [self._enumerate(n).pad(self._max_nodes) for n in range(2, self._max_nodes + 1)]
         return ArchitectureBatch.cat(by_nodes)
 
@@ -158,20 +176,48 @@ def _cells(
     return ArchitectureBatch(ops, adj, torch.full((len(adj),), adj.shape[1]))
 
 
-def _insertions(arch: ArchitectureBatch) -> ArchitectureBatch:
-    """Insert a node ``v`` with edges ``i -> v -> j``, right after ``i``, for all i, j and ops."""
+def _relabelled(arch: ArchitectureBatch) -> ArchitectureBatch:
+    """Give one interior node another operation (or its own)."""
+    node = torch.arange(1, arch.max_nodes - 1).repeat_interleave(len(_INTERIOR))
+    ops = arch.ops.repeat(len(node), 1)
+    ops[torch.arange(len(node)), node] = torch.tensor(_INTERIOR).repeat(arch.max_nodes - 2)
+    return _stored(ops, arch.adj.repeat(len(node), 1, 1))
+
+
+def _rewired(arch: ArchitectureBatch) -> ArchitectureBatch:
+    """Add or remove one edge."""
+    source, target = _forward(arch)
+    adj = arch.adj.repeat(len(source), 1, 1)
+    adj[torch.arange(len(source)), source, target] ^= True
+    return _stored(arch.ops.repeat(len(source), 1), adj)
+
+
+def _grown(arch: ArchitectureBatch) -> ArchitectureBatch:
+    """Add one node and an edge to and from it."""
     n = arch.max_nodes
-    source, target = torch.triu_indices(n, n, offset=1)
-    source = source.repeat_interleave(len(_INTERIOR))
-    target = target.repeat_interleave(len(_INTERIOR))
+    source, target = _forward(arch).repeat_interleave(len(_INTERIOR), dim=1)
     place = torch.arange(len(source))
-    position = torch.arange(n + 1)
-    order = position - (position > source[:, None] + 1).long()  # old node at each new position
-    order = torch.where(position == source[:, None] + 1, n, order)
-    grown = arch.pad(n + 1)
-    ops = grown.ops[0][order]
-    adj = grown.adj[0][order[:, :, None], order[:, None, :]]
-    ops[place, source + 1] = torch.tensor(_INTERIOR).repeat(len(source) // len(_INTERIOR))
-    adj[place, source, source + 1] = True
-    adj[place, source + 1, target + 1] = True
-    return ArchitectureBatch(ops, adj, torch.full((len(source),), n + 1))
+    adj = arch.pad(n + 1).adj.repeat(len(source), 1, 1)
+    adj[place, source, n] = adj[place, n, target] = True
+    new = torch.tensor(_INTERIOR).repeat(len(source) // len(_INTERIOR))
+    return _stored(torch.cat([arch.ops.repeat(len(source), 1), new[:, None]], dim=1), adj)
+
+
+def _forward(arch: ArchitectureBatch) -> Int[Tensor, "2 pair"]:
+    """All pairs of nodes that an edge may join, or joins, without a cycle."""
+    return (~dag.reachable(arch)[0].mT).nonzero().T
+
+
+def _stored(
+    ops: Int[Tensor, "batch node"], adj: Bool[Tensor, "batch node node"]
+) -> ArchitectureBatch:
+    """Put the nodes of acyclic graphs into a topological order, input first, output last."""
+    n = ops.shape[1]
+    depth = torch.zeros_like(ops)
+    for _ in range(n):
+        depth = torch.where(adj, depth[:, :, None] + 1, 0).amax(dim=1)
+    depth = torch.where(ops == _INPUT, -1, torch.where(ops == _OUTPUT, n, depth))
+    order = depth.argsort(dim=1, stable=True)
+    rows = adj.gather(1, order[:, :, None].expand_as(adj))
+    adj = rows.gather(2, order[:, None, :].expand_as(adj))
+    return ArchitectureBatch(ops.gather(1, order), adj, torch.full((len(ops),), n))
