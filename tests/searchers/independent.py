@@ -1,9 +1,11 @@
-"""The smallest policy there is, so that every probability can be written down."""
+"""The smallest policy there is, whose probabilities can be written down, and a space for it."""
 
 import torch
 
 from netwright.generators.base import Generator
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.layout import Layout
+from netwright.spaces.base import SearchSpace, one_edit
 
 
 class Independent(Generator):
@@ -44,3 +46,31 @@ class Invalid(Independent):
     def sample(self, n, *, rng):
         archs = super().sample(n, rng=rng)
         return ArchitectureBatch(archs.ops, torch.zeros_like(archs.adj), archs.num_nodes)
+
+
+class Chains(SearchSpace):
+    """Chains of ``nodes`` nodes; not enumerable. Operation 2 is just another name for 1."""
+
+    name = "chains"
+    op_names = ("a", "b", "c")
+
+    def __init__(self, nodes):
+        edges = [(i, i + 1) for i in range(nodes - 1)]
+        self.layout = Layout.make(nodes, 3, edges=edges)
+
+    def sample(self, n, *, rng):
+        ops = torch.randint(3, (n, self.layout.max_nodes), generator=rng)
+        return self.simplify(Independent.chains(self, ops))
+
+    def simplify(self, archs):
+        return ArchitectureBatch(archs.ops.clamp(max=1), archs.adj, archs.num_nodes)
+
+    def neighbours(self, arch):
+        return one_edit(arch, self.layout)
+
+    def to_text(self, archs):
+        return ["".join(self.op_names[op] for op in row) for row in archs.ops.tolist()]
+
+    def from_text(self, texts):
+        ops = [[self.op_names.index(name) for name in text] for text in texts]
+        return Independent.chains(self, torch.tensor(ops))

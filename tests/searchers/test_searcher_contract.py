@@ -6,6 +6,7 @@ import pytest
 import torch
 from independent import Independent, Invalid, Stuck
 
+from netwright.generators.graphpnas import GraphPNAS
 from netwright.searchers.policy_gradient import FitOptions
 from netwright.searchers.random import RandomSearch
 from netwright.searchers.reinforce import Reinforce, ReinforceOptions
@@ -24,7 +25,10 @@ def random_generator(space, *, rng):
     return RandomSearch(space, generator=Independent(space.layout, rng=start, spread=3.0))
 
 
-def reinforce(space, *, rng, policy=Independent, epsilon=Linear(1.0, 0.0, over=9), **options):
+SHORT = Linear(1.0, 0.0, over=9)
+
+
+def reinforce(space, *, rng, policy=Independent, epsilon=SHORT, **options):
     search = {name: options.pop(name) for name in ("capacity", "refit") if name in options}
     defaults = {"epochs": 5, "batch_size": 3, "learning_rate": 0.1}
     options = ReinforceOptions(
@@ -42,14 +46,12 @@ SEARCHERS = {
 }
 LEARNERS = {
     "reinforce": reinforce,
-    "reinforce, rank": partial(reinforce, reward="rank", capacity=5, epochs=10),
-    "reinforce, refit": partial(reinforce, refit=True, epochs=10, epsilon=Linear(1.0, 0.0, 20)),
+    "reinforce, rank": partial(reinforce, reward="rank", capacity=4, epochs=15),
+    "reinforce, refit": partial(reinforce, refit=True, epochs=20),
     "reinforce, positive term": partial(reinforce, beta=0.0),
-    "reinforce, negative term of a decision": partial(
-        reinforce, beta=0.5, probability="per_decision"
-    ),
-    "reinforce by the paper's numbers": partial(
-        reinforce, capacity=30, epochs=70, batch_size=2, learning_rate=1e-3
+    "reinforce, negative term": partial(reinforce, beta=100.0, probability="per_decision"),
+    "reinforce, GraphPNAS": partial(
+        reinforce, policy=partial(GraphPNAS, hidden=8, rounds=1, mixtures=1), learning_rate=0.02
     ),
 }
 

@@ -133,10 +133,11 @@ class Fresh:
             self.drawn += len(ok)
             self.invalid += int((~ok).sum())
             valid = Proposals(archs, raw.origin)[ok]
-            new = self.unseen(valid.archs)
+            key = self.space.keys(valid.archs)
+            new = self._new(key)
             self.repeated += int((~new).sum())
             kept.append(valid[new][:missing])
-            self.add(kept[-1].archs)
+            self._seen.update(_pairs(key[new][:missing]))
             missing -= len(kept[-1])
         return Proposals.cat(kept)
 
@@ -169,10 +170,13 @@ class Fresh:
 
     def unseen(self, archs: ArchitectureBatch) -> Bool[Tensor, " batch"]:
         """Tell which architectures are new, and not a repeat within the batch."""
+        return self._new(self.space.keys(archs))
+
+    def _new(self, key: Int[Tensor, "batch 2"]) -> Bool[Tensor, " batch"]:
         here, mask = set[tuple[int, int]](), []
-        for key in _pairs(self.space.keys(archs)):
-            mask.append(key not in self._seen and key not in here)
-            here.add(key)
+        for pair in _pairs(key):
+            mask.append(pair not in self._seen and pair not in here)
+            here.add(pair)
         return torch.tensor(mask, dtype=torch.bool)
 
     def add(self, archs: ArchitectureBatch) -> None:

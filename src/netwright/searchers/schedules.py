@@ -66,11 +66,10 @@ class Exponential:
     """``start``, halved smoothly every ``half_life`` evaluations."""
 
     start: float
-    half_life: float
+    half_life: int
 
     def __post_init__(self) -> None:
-        if not self.half_life > 0:
-            raise ValueError(f"half_life must be above 0, not {self.half_life}")
+        _at_least_one("half_life", self.half_life)
 
     def __call__(self, told: int) -> float:
         """Return the value after ``told`` evaluations."""
