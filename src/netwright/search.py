@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -42,6 +42,7 @@ class Chunk:
         step: The ask/tell round they belong to, from 0.
         index: Number of each evaluation, from 0: it names the random stream it drew from. That
             of the first evaluation for a repeat; -1 for initial labels.
+        key: Key of each architecture, 32 hexadecimal digits, equal for isomorphic ones.
         proposals: The architectures and their origins.
         evaluation: Their results.
         status: "evaluated" now; "recalled" from an earlier life of this search; "repeat" of an
@@ -50,6 +51,7 @@ class Chunk:
 
     step: int
     index: tuple[int, ...]
+    key: tuple[str, ...]
     proposals: Proposals
     evaluation: Evaluation
     status: Status
@@ -114,12 +116,12 @@ class Progress:
         if asked := state["asked"]:
             archs = ArchitectureBatch(asked["ops"], asked["adj"], asked["num_nodes"])
             proposals = Proposals(archs, tuple(asked["origin"]))
-            for i, (key, number) in enumerate(zip(_keys(archs), asked["numbers"], strict=True)):
+            for i, (key, number) in enumerate(zip(keys_of(archs), asked["numbers"], strict=True)):
                 self.asked[key] = (number, proposals[i : i + 1])
 
     def recall(self, chunk: Chunk) -> None:
         """Take in results, for example those that an earlier life of this search paid for."""
-        for row, key in enumerate(_keys(chunk.proposals.archs)):
+        for row, key in enumerate(chunk.key):
             self.done[key] = (chunk, row)
 
     def number(self, key: str) -> int:
@@ -134,11 +136,11 @@ class Progress:
 
     def look_up(self, proposals: Proposals, status: Status) -> Chunk:
         """Return the known results of proposals, at least one; they cost nothing now."""
-        keys = _keys(proposals.archs)
+        keys = keys_of(proposals.archs)
         rows = [self.done[key] for key in keys]
         known = Evaluation.cat([chunk.evaluation[row : row + 1] for chunk, row in rows])
         free = Evaluation(known.score, torch.zeros_like(known.cost), known.extras, known.error)
-        return Chunk(self.step, tuple(map(self.number, keys)), proposals, free, status)
+        return Chunk(self.step, tuple(map(self.number, keys)), keys, proposals, free, status)
 
 
 def search(
@@ -210,7 +212,8 @@ class _Loop:
         self, archs: ArchitectureBatch, score: Float[Tensor, " batch"]
     ) -> Iterator[Chunk | Step]:
         known = Evaluation(score, torch.zeros_like(score))
-        yield Chunk(0, (-1,) * len(archs), Proposals.of(archs, "initial"), known, "initial")
+        proposals = Proposals.of(archs, "initial")
+        yield Chunk(0, (-1,) * len(archs), keys_of(archs), proposals, known, "initial")
         self.searcher.tell(archs, score.to(archs.device, torch.float32), rng=self.progress.rng)
         yield self.end_of_step()
 
@@ -220,7 +223,7 @@ class _Loop:
         while (left := self.budget - len(told)) > 0:
             proposals = self.ask(min(batch_size, left))
             new, recalled, repeats = list[int](), list[int](), list[int]()
-            keys, met = _keys(proposals.archs), set[str]()
+            keys, met = keys_of(proposals.archs), set[str]()
             for row, key in enumerate(keys):
                 if key in met or (key in done and progress.number(key) in told):
                     repeats.append(row)
@@ -235,14 +238,14 @@ class _Loop:
             if repeats := [row for row in repeats if keys[row] in done]:
                 yield progress.look_up(proposals[torch.tensor(repeats)], "repeat")
             if known := [row for row, key in enumerate(keys) if key in done]:
-                self.tell(proposals.archs[torch.tensor(known)])
+                self.tell(proposals.archs[torch.tensor(known)], [keys[row] for row in known])
             # Proposing what an earlier life had not, while it paid for more than was proposed
             # again, means that it proposed otherwise (another number of threads).
             late = progress.untold() if new or not keys else []
             if late:
                 paid = progress.look_up(Proposals.cat(late), "recalled")
                 yield paid
-                self.tell(paid.proposals.archs)
+                self.tell(paid.proposals.archs, paid.key)
             if not keys and not late:
                 return  # the space is exhausted
             self.check_patience(bool(new or recalled or late))
@@ -252,8 +255,8 @@ class _Loop:
         """Keep all workers busy; tell each result as it comes."""
         progress, done, asked = self.progress, self.progress.done, self.progress.asked
         for proposal in progress.untold():
-            yield progress.look_up(proposal, "recalled")
-            yield self.tell_one(proposal)
+            yield (paid := progress.look_up(proposal, "recalled"))
+            yield self.tell_one(paid)
         for key in asked.keys() & done.keys():
             del asked[key]
         cut_short = deque(asked.values())  # by the end of an earlier life
@@ -265,24 +268,23 @@ class _Loop:
                 proposal = self.ask(1)
                 if not len(proposal):
                     break  # the space is exhausted
-                key = _keys(proposal.archs)[0]
-                if key in asked:
-                    break  # wait for its result
+                key = keys_of(proposal.archs)[0]
+                if key in asked or (key in done and asked and self.stuck == PATIENCE - 1):
+                    break  # only a result can help
                 if key in done:
-                    yield progress.look_up(proposal, "repeat")
+                    yield (known := progress.look_up(proposal, "repeat"))
                     self.check_patience(False)
-                    yield self.tell_one(proposal)
+                    yield self.tell_one(known)
                 else:
                     number = next(self.numbers)
                     asked[key] = (number, proposal)
                     self.start((number,), proposal)
             if not asked:
                 return
-            result = self.collect()
-            del asked[_keys(result.proposals.archs)[0]]
-            yield result
+            yield (result := self.collect())
+            del asked[result.key[0]]
             self.check_patience(True)
-            yield self.tell_one(result.proposals)
+            yield self.tell_one(result)
 
     def evaluate(self, proposals: Proposals) -> Iterator[Chunk]:
         """Evaluate chunk by chunk; yield in the order of completion.
@@ -309,21 +311,27 @@ class _Loop:
 
     def collect(self) -> Chunk:
         job, evaluation = self.crew.collect()
-        chunk = Chunk(self.progress.step, job.numbers, job.proposals, evaluation, "evaluated")
+        chunk = Chunk(
+            self.progress.step,
+            job.numbers,
+            keys_of(job.proposals.archs),
+            job.proposals,
+            evaluation,
+            "evaluated",
+        )
         self.progress.recall(chunk)
         return chunk
 
-    def tell(self, archs: ArchitectureBatch) -> None:
+    def tell(self, archs: ArchitectureBatch, keys: Sequence[str]) -> None:
         """Tell the searcher, once more or for the first time, the known scores of ``archs``."""
-        keys = _keys(archs)
         found = [self.progress.done[key] for key in keys]
         score = [float(chunk.evaluation.score[row]) for chunk, row in found]
         told = torch.tensor(score, dtype=torch.float32, device=archs.device)
         self.searcher.tell(archs, told, rng=self.progress.rng)
         self.progress.told.update(map(self.progress.number, keys))
 
-    def tell_one(self, proposal: Proposals) -> Step:
-        self.tell(proposal.archs)
+    def tell_one(self, known: Chunk) -> Step:
+        self.tell(known.proposals.archs, known.key)
         return self.end_of_step()
 
     def check_patience(self, found: bool) -> None:
@@ -413,5 +421,6 @@ class _Crew:
             self._ended.put((job, failure))
 
 
-def _keys(archs: ArchitectureBatch) -> list[str]:
-    return hashing.to_hex(hashing.keys(archs))
+def keys_of(archs: ArchitectureBatch) -> tuple[str, ...]:
+    """Return the key of each architecture, 32 hexadecimal digits, equal for isomorphic ones."""
+    return tuple(hashing.to_hex(hashing.keys(archs)))

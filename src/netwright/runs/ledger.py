@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netwright.graphs import hashing
 from netwright.search import Chunk, Step
 
 SCHEMA_VERSION = 1
@@ -130,14 +129,13 @@ class Ledger:
             chunk: The results.
             texts: The text forms of its architectures.
         """
-        keys = hashing.to_hex(hashing.keys(chunk.proposals.archs))
         result, now = chunk.evaluation, time.time()
         extras = {name: value.tolist() for name, value in result.extras.items()}
         rows = [
             (chunk.step, index, text, key, origin, chunk.status, score,
              _dump({name: values[i] for name, values in extras.items()}), cost, error, now)
             for i, (index, text, key, origin, score, cost, error) in enumerate(
-                zip(chunk.index, texts, keys, chunk.proposals.origin, result.score.tolist(),
+                zip(chunk.index, texts, chunk.key, chunk.proposals.origin, result.score.tolist(),
                     result.cost.tolist(), result.error, strict=True))
         ]  # fmt: skip
         with self._transaction() as db:  # SQLite stores NaN as NULL

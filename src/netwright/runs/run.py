@@ -31,10 +31,9 @@ from torch import Tensor
 from netwright import __version__
 from netwright.evaluation import Evaluation, Evaluator
 from netwright.files import load_state, locked, save_state, write_atomic
-from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.runs.ledger import Ledger, Row
-from netwright.search import Chunk, Mode, Progress, Step, search
+from netwright.search import Chunk, Mode, Progress, Step, keys_of, search
 from netwright.searchers.base import Proposals, Searcher
 from netwright.spaces.base import SearchSpace
 
@@ -278,15 +277,16 @@ def _in_ledger(chunk: Chunk, logged: set[tuple[int, str]], known: bool) -> bool:
         case "initial":
             return known
         case "repeat":
-            keys = hashing.to_hex(hashing.keys(chunk.proposals.archs))
-            return {(chunk.step, key) for key in keys} <= logged
+            return {(chunk.step, key) for key in chunk.key} <= logged
 
 
 def _commit(ledger: Ledger, chunk: Chunk, texts: list[str], reserve: Path) -> None:
     try:
         ledger.append(chunk, texts)
     except OSError:
-        reserve.unlink(missing_ok=True)  # if the disk is full, this makes room for what was just paid for
+        reserve.unlink(
+            missing_ok=True
+        )  # if the disk is full, this makes room for what was just paid for
         ledger.append(chunk, texts)
         raise
 
@@ -294,7 +294,8 @@ def _commit(ledger: Ledger, chunk: Chunk, texts: list[str], reserve: Path) -> No
 def _recalled(space: SearchSpace, rows: Sequence[Row]) -> Chunk:
     """Read results back from the ledger."""
     archs = space.from_text([row.arch for row in rows])
-    for row, key in zip(rows, hashing.to_hex(hashing.keys(archs)), strict=True):
+    keys = keys_of(archs)
+    for row, key in zip(rows, keys, strict=True):
         if row.key != key:
             raise ValueError(
                 f"row {row.id} of the ledger has the key of another architecture than "
@@ -313,4 +314,4 @@ def _recalled(space: SearchSpace, rows: Sequence[Row]) -> Chunk:
         tuple(row.error for row in rows),
     )
     proposals = Proposals(archs, tuple(row.origin for row in rows))
-    return Chunk(0, tuple(row.index for row in rows), proposals, evaluation, "recalled")
+    return Chunk(0, tuple(row.index for row in rows), keys, proposals, evaluation, "recalled")
