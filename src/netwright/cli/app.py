@@ -43,7 +43,7 @@ app.add_typer(spaces.app, name="space", rich_help_panel=_DATA)
 app.add_typer(tables.app, name="table", rich_help_panel=_DATA)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool | None) -> None:
     if wanted:
         say(f"netwright {__version__}")
         raise typer.Exit
@@ -52,8 +52,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+        bool | None,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = None,
 ) -> None:
     del version
 
@@ -65,12 +66,10 @@ def main() -> None:
     """
     try:
         app()
-    except KeyboardInterrupt:
-        remark("interrupted; what was evaluated is kept: go on with `netwright resume RUN`")
-        sys.exit(130)
-    except BrokenPipeError:  # `netwright ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except SystemExit as end:
+        if end.code == 130:  # what Ctrl-C becomes
+            remark("interrupted; what was evaluated is kept: go on with `netwright resume RUN`")
+        raise
     except (ValueError, LookupError, OSError, RuntimeError, ImportError, sqlite3.Error) as error:
         if os.environ.get("NETWRIGHT_DEBUG"):
             raise

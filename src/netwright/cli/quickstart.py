@@ -10,7 +10,7 @@ import typer
 from netwright.cli.networks import train_fully
 from netwright.cli.options import Json, Quiet
 from netwright.cli.output import bar, remark
-from netwright.cli.runs import conclude, execute, stored_config
+from netwright.cli.runs import conclude, execute, prepared, stored_config
 from netwright.config.objects import make_data, make_space
 from netwright.config.schema import RunConfig, TrainConfig
 from netwright.evaluators.training import Trained
@@ -60,10 +60,10 @@ def quickstart(
     if (run / "config.toml").exists():
         opened = Run.open(run)
     else:
-        config = RunConfig.parse(CONFIG | {"seed": seed})
-        opened = Run.create(run, config.resolved())
+        opened = Run.create(run, RunConfig.parse(CONFIG | {"seed": seed}).resolved())
     config = stored_config(opened)
-    execute(opened, config, quiet=quiet)
+    with prepared(config) as parts:
+        execute(opened, config, parts, quiet=quiet)
     compare_with_random(opened, config, quiet=quiet)
     conclude(opened, json=json, quiet=quiet)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,8 +17,9 @@ from netwright.rng import stream
 from netwright.runs.ledger import Row
 from netwright.runs.run import Run
 from netwright.search import Chunk
+from netwright.searchers.base import Searcher
 from netwright.searchers.reinforce import Reinforce
-from netwright.spaces.base import rejection_sample
+from netwright.spaces.base import SearchSpace, rejection_sample
 
 Out = Annotated[
     Path | None,
@@ -93,8 +94,9 @@ def search(
     else:
         defaults = {"method": "graphpnas", "evaluator": "train"}
         resolved = RunConfig.parse(merge(defaults, flags))
-    opened = Run.create(run or _new_folder(resolved), resolved.resolved())
-    execute(opened, resolved, quiet=quiet)
+    with prepared(resolved) as parts:  # before the folder is made: a wrong setting leaves nothing
+        opened = Run.create(run or _new_folder(resolved), resolved.resolved())
+        execute(opened, resolved, parts, quiet=quiet)
     conclude(opened, json=json, quiet=quiet)
 
 
@@ -116,7 +118,9 @@ def resume(
     opened = Run.open(run)
     changes = {"budget": budget, "workers": workers}
     given = {key: value for key, value in changes.items() if value is not None}
-    execute(opened, stored_config(opened, given), quiet=quiet)
+    config = stored_config(opened, given)
+    with prepared(config) as parts:
+        execute(opened, config, parts, quiet=quiet)
     conclude(opened, json=json, quiet=quiet)
 
 
@@ -158,33 +162,46 @@ def sample(
         say(text)
 
 
-def execute(run: Run, config: RunConfig, *, quiet: bool) -> None:
-    """Search in a run folder until the budget is spent, showing progress."""
+class Parts(NamedTuple):
+    """The objects that a configuration names."""
+
+    space: SearchSpace
+    searcher: Searcher
+    evaluator: Evaluator
+
+
+@contextmanager
+def prepared(config: RunConfig) -> Iterator[Parts]:
+    """Build what a configuration names; end the evaluator's processes, if any, afterwards."""
     space = make_space(config.space)
     searcher = make_searcher(config.method, space, rng=stream(config.seed, "searcher/init"))
+    evaluator = make_evaluator(config.evaluator, space, workers=config.workers)
+    with closing(evaluator):
+        yield Parts(space, searcher, evaluator)
+
+
+def execute(run: Run, config: RunConfig, parts: Parts, *, quiet: bool) -> None:
+    """Search in a run folder until the budget is spent, showing progress."""
     if not quiet:
         remark(f"{describe(config)} -> {run.folder}")
-    with closing(make_evaluator(config.evaluator, space, workers=config.workers)) as evaluator:
-        events = run.execute(
-            space,
-            searcher,
-            evaluator,
-            budget=config.budget,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            workers=config.workers,
-            mode=config.mode,
-        )
-        done, best = run.ledger.count(), run.ledger.best()
-        with bar(config.budget, "evaluations", first=done, quiet=quiet) as progress:
-            progress.update(done, _best_so_far(best))
-            for event in events:
-                if isinstance(event, Chunk) and event.status == "evaluated":
-                    done, best = done + len(event.index), run.ledger.best()
-                    for number, reason in zip(event.index, event.evaluation.error, strict=True):
-                        if reason is not None:
-                            progress.remark(f"evaluation {number + 1} failed: {reason}")
-                    progress.update(done, _best_so_far(best))
+    events = run.execute(
+        *parts,
+        budget=config.budget,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=config.workers,
+        mode=config.mode,
+    )
+    done, best = run.ledger.count(), run.ledger.best()
+    with bar(config.budget, "evaluations", first=done, quiet=quiet) as progress:
+        progress.update(done, _best_so_far(best))
+        for event in events:
+            if isinstance(event, Chunk) and event.status == "evaluated":
+                done, best = done + len(event), run.ledger.best()
+                for number, reason in zip(event.index, event.evaluation.error, strict=True):
+                    if reason is not None:
+                        progress.remark(f"evaluation {number + 1} failed: {reason}")
+                progress.update(done, _best_so_far(best))
 
 
 def conclude(run: Run, *, json: bool, quiet: bool) -> None:
