@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
@@ -246,22 +247,19 @@ class Table:
     def lookup(self, keys: Int[Tensor, "batch 2"]) -> Int[Tensor, " batch"]:
         """Return the row of each key, -1 where the table has none.
 
-        A binary search for all keys at once, which reads only the pages it passes.
+        A binary search for all keys at once, which reads only the pages it passes: first on the
+        high half, then on the low half among rows that share the high one.
         """
-        table, rows = self.keys, len(self)
-        wanted = keys.cpu()
-        low = torch.zeros(len(wanted), dtype=torch.long)
-        high = torch.full_like(low, rows)
-        for _ in range(rows.bit_length()):
+        order = keys[:, 0].argsort()  # neighbours in the query meet on the same pages
+        wanted, table = keys[order].cpu().numpy(), self.keys.numpy()
+        low, high = (np.searchsorted(table[:, 0], wanted[:, 0], side) for side in ("left", "right"))
+        for _ in range(int((high - low).max(initial=0)).bit_length()):
             middle = (low + high) // 2
-            found = table[middle.clamp(max=rows - 1)]
-            less = (found[:, 0] < wanted[:, 0]) | (
-                (found[:, 0] == wanted[:, 0]) & (found[:, 1] < wanted[:, 1])
-            )
-            less &= middle < rows
-            low, high = torch.where(less, middle + 1, low), torch.where(less, high, middle)
-        present = (low < rows) & (table[low.clamp(max=rows - 1)] == wanted).all(dim=1)
-        return torch.where(present, low, -1).to(keys.device)
+            less = (middle < high) & (table[middle.clip(max=len(self) - 1), 1] < wanted[:, 1])
+            low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
+        present = (table[low.clip(max=len(self) - 1)] == wanted).all(axis=1)
+        rows = torch.from_numpy(np.where(present, low, -1)).to(keys.device)
+        return torch.empty_like(rows).scatter_(0, order, rows)
 
     def require(self, space: SearchSpace) -> None:
         """Insist that this is a table of ``space``, or of a larger version of it.
