@@ -149,18 +149,15 @@ def score_range(summaries: Sequence[Summary]) -> tuple[float, float, float]:
 
     Far outliers below (a network that learned nothing) would press all others into a line.
     """
-    several = len(summaries) > 1
-    curves = [summary.incumbents() for summary in summaries]
-    scores = [y for curve in curves for _, y in curve]
-    if not several:
-        scores += [row.score for row in summaries[0].rows if row.score is not None]
-    finite = [score for score in scores if math.isfinite(score)]
+    if len(summaries) == 1:
+        values = [row.score for row in summaries[0].rows if row.score is not None]
+    else:
+        values = [y for summary in summaries for _, y in summary.incumbents()]
+    finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return 0.0, 0.0, 1.0
     low, high, middle = min(finite), max(finite), median(finite)
     robust = max(low, high - 4 * (high - middle)) if high > middle else low
-    if several:  # no proposals are drawn: what a tenth of each search has reached
-        robust = min(max(y for x, y in c if x <= max(c[0][0], c[-1][0] / 10)) for c in curves if c)
     if robust - low < 0.2 * (high - low):
         robust = low
     margin = (high - robust) * 0.08 or abs(high) * 0.05 or 1.0

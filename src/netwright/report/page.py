@@ -12,6 +12,8 @@ from pathlib import Path
 
 from netwright import __version__
 from netwright.report import charts, sections, words
+from netwright.report.gallery import gallery
+from netwright.report.header import finished, header
 from netwright.report.markup import Markup, element, json_block
 from netwright.report.style import SCRIPT, STYLE
 from netwright.report.summary import Summary
@@ -50,17 +52,17 @@ def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
     name = summaries[0].name if len(summaries) == 1 else f"{len(summaries)} runs"
     main = element(
         "main",
-        sections.header(summaries, space),
+        header(summaries, space),
         sections.retrained(summaries),
         sections.progress(summaries),
-        sections.gallery(summaries, space),
+        gallery(summaries, space),
         sections.ranking(summaries),
         sections.statistics(list(statistics)),
         sections.failures(summaries),
         sections.configuration(summaries),
         element(
             "footer",
-            f"Made by netwright {__version__}. Last result: {sections.finished(summaries)}. "
+            f"Made by netwright {__version__}. Last result: {finished(summaries)}. "
             "This page is one file and needs no network.",
         ),
     )

@@ -1,0 +1,102 @@
+"""Runs with made-up results, and a reader of the pages made of them."""
+
+import json
+import math
+from html.parser import HTMLParser
+
+import torch
+
+from netwright.evaluation import Evaluation
+from netwright.rng import stream
+from netwright.runs.run import Run
+from netwright.search import Chunk, Step
+from netwright.searchers.base import Proposals
+
+VOID = {"meta", "link", "input", "br"}
+
+
+def config(space="nasbench101", budget=40, **changes):
+    return {
+        "space": {"name": space},
+        "method": {"name": "graphpnas", "hidden": 32, "explorer": {"model": "er", "without": []}},
+        "evaluator": {"name": "train", "dataset": "digits"},
+        "budget": budget,
+        "seed": 7,
+    } | changes
+
+
+def make_run(folder, space, scores, *, settings=None, origins=None, extras=None, errors=None):
+    """A run whose evaluation i scored ``scores[i]``, in steps of ten."""
+    run = Run.create(folder, config(space.name, len(scores)) if settings is None else settings)
+    archs = space.sample(len(scores), rng=stream(0, "archs"))
+    origins = origins or [("explorer", "generator")[i % 2] for i in range(len(scores))]
+    errors = errors or ["the loss is NaN" if math.isnan(s) else None for s in scores]
+    every = {"parameters": torch.arange(len(scores)) + 1000.0} if extras is None else extras
+    if scores:
+        result = Evaluation(
+            torch.tensor(scores, dtype=torch.float64).float(),
+            torch.full((len(scores),), 2.0),
+            every,
+            tuple(errors),
+        )
+        proposals = Proposals(archs, tuple(origins))
+        numbers = tuple(range(len(scores)))
+        run.ledger.append(Chunk(0, numbers, proposals, result, "evaluated"), space.to_text(archs))
+    for step in range(len(scores) // 10):
+        stats = {"epsilon": 1 / (step + 1), "entropy": math.nan if step == 0 else 5.0 - step}
+        run.ledger.append_step(Step(step, 10 * (step + 1), stats))
+    return run
+
+
+def repeat(run, space, row):
+    """Log a free repeat of an evaluation."""
+    proposals = Proposals.of(space.from_text([row.arch]), row.origin)
+    result = Evaluation(torch.tensor([row.score]), torch.zeros(1))
+    run.ledger.append(Chunk(9, (row.index,), proposals, result, "repeat"), [row.arch])
+
+
+def initial(run, space, scores):
+    """Log labels known before the search."""
+    archs = space.sample(len(scores), rng=stream(1, "initial"))
+    result = Evaluation(torch.tensor(scores), torch.zeros(len(scores)))
+    chunk = Chunk(0, (-1,) * len(scores), Proposals.of(archs, "initial"), result, "initial")
+    run.ledger.append(chunk, space.to_text(archs))
+
+
+class Page(HTMLParser):
+    """What a page holds: raises on tags that do not match."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.texts, self.scripts = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        (self.scripts if "script" in self.open else self.texts).append(data)
+
+    def all(self, tag, **wanted):
+        """Attributes of the elements that have these."""
+        return [a for t, a in self.tags if t == tag and wanted.items() <= a.items()]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def charts(self):
+        """The specifications of the charts."""
+        start = [s for s in self.scripts if s.startswith("{")]
+        return json.loads(start[0]) if start else {}
