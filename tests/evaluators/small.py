@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
+from netwright.evaluators.train import TrainEvaluator
+from netwright.evaluators.training import Recipe
 from netwright.images.data import ImageData
-from netwright.images.digits import digits
 from netwright.rng import stream
 
 
@@ -48,4 +49,8 @@ def stripes(n=48, *, flips=False, name="stripes"):
     )
 
 
-__all__ = ["SmallNetwork", "digits", "small", "stripes"]
+def trainer(build=small, **options):
+    """An evaluator that trains in milliseconds."""
+    recipe = Recipe(epochs=3, batch_size=8, crop_padding=1, last_epochs=2)
+    fields = {"data": stripes(), "recipe": recipe, "train_fraction": 0.5, "device": "cpu"}
+    return TrainEvaluator(build, **(fields | options))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small import trainer
 
 from netwright.evaluation import Evaluation
 from netwright.evaluators.cached import Cached
@@ -34,6 +35,7 @@ def looked_up(table):
 EVALUATORS = {
     "table": looked_up,
     "cached": lambda table: Cached(looked_up(table)),
+    "train": lambda _: trainer(),
 }
 
 

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import small, stripes
+from small import trainer
 
 from netwright.evaluation import Evaluation
 from netwright.evaluators.isolated import Isolated
-from netwright.evaluators.train import TrainEvaluator
-from netwright.evaluators.training import Recipe
 from netwright.rng import stream
 from netwright.search import Chunk, search
 from netwright.searchers.random import RandomSearch
@@ -84,11 +82,6 @@ class Sleepy:
     def __call__(self, archs, *, rngs):
         time.sleep(0.1)
         return Script()(do(*["work"] * len(archs)), rngs=rngs)
-
-
-def trainer():
-    recipe = Recipe(epochs=2, batch_size=8, crop_padding=1)
-    return TrainEvaluator(small, stripes(), recipe, train_fraction=0.5, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -222,11 +215,8 @@ def test_closing_ends_children_and_calls_under_way():
 
 
 def test_what_cannot_be_sent_is_named():
-    evaluator = TrainEvaluator(
-        lambda *_, **__: None, stripes(), Recipe(epochs=1), train_fraction=0.5, device="cpu"
-    )
     with pytest.raises(ValueError, match="cannot be sent to another process"):
-        Isolated(evaluator)
+        Isolated(trainer(lambda *_, **__: None))
 
 
 @pytest.mark.parametrize("options", [{"timeout": 0.0}, {"workers": 0}, {"threads": 0}])

@@ -5,22 +5,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import SmallNetwork, digits, small, stripes
+from small import SmallNetwork, small, stripes, trainer
 from torch import nn
 
-from netwright.evaluators.train import DIGITS_RECIPE, EARLY_STOPPING, LOW_DATA, TrainEvaluator
-from netwright.evaluators.training import Recipe, fit
+from netwright.evaluators.train import DIGITS_RECIPE, EARLY_STOPPING, LOW_DATA
+from netwright.evaluators.training import fit
+from netwright.images.digits import digits
 from netwright.rng import scoped, stream
 from netwright.spaces.toy import Toy
 
 SPACE = Toy()
-QUICK = Recipe(epochs=3, batch_size=8, crop_padding=1, last_epochs=2)
 ARCHS = SPACE.sample(3, rng=stream(0, "architectures"))
-
-
-def make(build=small, data=None, recipe=QUICK, **options):
-    options = {"train_fraction": 0.5, "device": "cpu"} | options
-    return TrainEvaluator(build, data or stripes(), recipe, **options)
 
 
 def streams(n=3, seed=0):
@@ -28,13 +23,18 @@ def streams(n=3, seed=0):
 
 
 def test_score_is_the_mean_of_the_last_epochs_by_hand():
-    evaluator, data = make(), stripes()
+    evaluator, data = trainer(), stripes()
     result = evaluator(ARCHS, rngs=streams())
     for i, rng in enumerate(streams()):
         with scoped(rng):
             model = small(ARCHS[i : i + 1], in_channels=1, num_classes=2)
         history = fit(
-            model, data, QUICK, rng=rng, train=evaluator.train_index, valid=evaluator.valid_index
+            model,
+            data,
+            evaluator.recipe,
+            rng=rng,
+            train=evaluator.train_index,
+            valid=evaluator.valid_index,
         )
         last = [epoch.valid_accuracy for epoch in history.epochs[-2:]]
         assert result.score[i] == pytest.approx(sum(last) / 2)
@@ -46,7 +46,7 @@ def test_score_is_the_mean_of_the_last_epochs_by_hand():
 
 def test_repeats_bit_for_bit_and_another_stream_differs():
     def scores(seed):
-        result = make()(ARCHS, rngs=streams(seed=seed))
+        result = trainer()(ARCHS, rngs=streams(seed=seed))
         return torch.cat([result.score, result.extras["train_loss"]])
 
     assert torch.equal(scores(1), scores(1))
@@ -55,17 +55,17 @@ def test_repeats_bit_for_bit_and_another_stream_differs():
 
 def test_low_data_takes_a_tenth_of_every_class():
     data = digits()
-    evaluator = make(data=data, train_fraction=LOW_DATA)
+    evaluator = trainer(data=data, train_fraction=LOW_DATA)
     counts = data.train_labels.bincount()
     few = data.train_labels[evaluator.train_index].bincount()
     assert torch.equal(few, (counts.double() / 10).round().long())
     assert torch.equal(few + data.train_labels[evaluator.valid_index].bincount(), counts)
-    most = make(data=data, train_fraction=EARLY_STOPPING)
+    most = trainer(data=data, train_fraction=EARLY_STOPPING)
     assert len(most.train_index) == pytest.approx(0.8 * len(data.train_labels), abs=5)
 
 
 def test_the_split_has_its_own_seed():
-    a, b, c = (make(split_seed=seed).train_index for seed in (0, 0, 1))
+    a, b, c = (trainer(split_seed=seed).train_index for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
@@ -78,7 +78,7 @@ def test_test_images_change_nothing():
         test_images=torch.randint(256, data.test_images.shape, dtype=torch.uint8, generator=rng),
         test_labels=1 - data.test_labels,
     )
-    a, b = (make(data=part)(ARCHS, rngs=streams()) for part in (data, poisoned))
+    a, b = (trainer(data=part)(ARCHS, rngs=streams()) for part in (data, poisoned))
     assert torch.equal(a.score, b.score)
     assert a.extras.keys() == b.extras.keys()
     for name in a.extras:
@@ -86,7 +86,7 @@ def test_test_images_change_nothing():
 
 
 def test_learns_digits_from_a_tenth():
-    result = make(data=digits(), recipe=DIGITS_RECIPE, train_fraction=LOW_DATA)(
+    result = trainer(data=digits(), recipe=DIGITS_RECIPE, train_fraction=LOW_DATA)(
         ARCHS[:1], rngs=streams(1)
     )
     assert result.score[0] > 0.6  # chance is 0.1
@@ -135,12 +135,12 @@ def test_a_network_that_cannot_run_is_a_failed_evaluation(network, reason):
             return network(in_channels, num_classes)
         return small(arch, in_channels=in_channels, num_classes=num_classes)
 
-    result = make(second_fails)(ARCHS, rngs=streams())
+    result = trainer(second_fails)(ARCHS, rngs=streams())
     assert result.score.isnan().tolist() == [False, True, False]
     assert [error is None for error in result.error] == [True, False, True]
     assert re.fullmatch(reason, result.error[1])
     assert result.cost[1] > 0
-    assert torch.equal(result.score[::2], make()(ARCHS, rngs=streams()).score[::2])
+    assert torch.equal(result.score[::2], trainer()(ARCHS, rngs=streams()).score[::2])
 
 
 def test_an_interrupt_ends_the_program():
@@ -149,11 +149,11 @@ def test_an_interrupt_ends_the_program():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(lambda *_, **__: Interrupted())(ARCHS, rngs=streams())
+        trainer(lambda *_, **__: Interrupted())(ARCHS, rngs=streams())
 
 
 def test_threads_take_turns():
-    evaluator = make()
+    evaluator = trainer()
     expected = evaluator(ARCHS, rngs=streams()).score
     got = [None] * 3
 
@@ -169,10 +169,12 @@ def test_threads_take_turns():
 
 
 def test_travels_between_processes():
-    evaluator = pickle.loads(pickle.dumps(make()))
-    assert torch.equal(evaluator(ARCHS, rngs=streams()).score, make()(ARCHS, rngs=streams()).score)
+    evaluator = pickle.loads(pickle.dumps(trainer()))
+    assert torch.equal(
+        evaluator(ARCHS, rngs=streams()).score, trainer()(ARCHS, rngs=streams()).score
+    )
 
 
 def test_bad_shares_are_named():
     with pytest.raises(ValueError, match="between 0 and 1"):
-        make(train_fraction=1.0)
+        trainer(train_fraction=1.0)

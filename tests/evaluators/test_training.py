@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from small import SmallNetwork, digits, stripes
+from small import SmallNetwork, stripes
 from torch import nn
 
 from netwright.evaluators.training import (
@@ -20,6 +20,7 @@ from netwright.evaluators.training import (
     train,
 )
 from netwright.images.augment import crop_and_flip
+from netwright.images.digits import digits
 from netwright.rng import scoped, stream
 
 SHORT = Recipe(epochs=4, batch_size=8, crop_padding=1, last_epochs=2)
