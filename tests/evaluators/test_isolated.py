@@ -1,3 +1,4 @@
+import contextlib
 import os
 import re
 import signal
@@ -235,7 +236,11 @@ def script(path, body):
     ]
     path.write_text("\n".join(lines))
     return subprocess.Popen(
-        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group of its own, as a shell gives it
     )
 
 
@@ -267,6 +272,29 @@ def test_no_orphan_works_on_after_its_parent_was_killed(tmp_path):
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_reaches_no_child_at_any_moment(tmp_path):
+    parent = script(
+        tmp_path / "terminal.py",
+        """
+        import signal
+        if __name__ == "__main__":
+            signal.signal(signal.SIGINT, lambda *_: None)
+            print("ready", flush=True)
+            with Isolated(Script()) as isolated:
+                print(isolated(do("work"), rngs=streams(1)).error)
+        """,
+    )
+    parent.stdout.readline()
+    while parent.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGINT)
+        time.sleep(0.02)
+    out, errors = parent.communicate()
+    assert out.strip() == "(None,)", errors
+    assert "KeyboardInterrupt" not in errors
 
 
 @pytest.mark.slow
