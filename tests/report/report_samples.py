@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import torch
 
 from netwright.evaluation import Evaluation
+from netwright.graphs import hashing
 from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.search import Chunk, Step
@@ -26,7 +27,7 @@ def config(space="nasbench101", budget=40, **changes):
 
 
 def make_run(folder, space, scores, *, settings=None, origins=None, extras=None, errors=None):
-    """A run whose evaluation i scored ``scores[i]``, in steps of ten."""
+    """A run whose evaluation i scored ``scores[i]``, and up to four steps of ten."""
     run = Run.create(folder, config(space.name, len(scores)) if settings is None else settings)
     archs = space.sample(len(scores), rng=stream(0, "archs"))
     origins = origins or [("explorer", "generator")[i % 2] for i in range(len(scores))]
@@ -34,15 +35,10 @@ def make_run(folder, space, scores, *, settings=None, origins=None, extras=None,
     every = {"parameters": torch.arange(len(scores)) + 1000.0} if extras is None else extras
     if scores:
         result = Evaluation(
-            torch.tensor(scores, dtype=torch.float64).float(),
-            torch.full((len(scores),), 2.0),
-            every,
-            tuple(errors),
+            torch.tensor(scores), torch.full((len(scores),), 2.0), every, tuple(errors)
         )
-        proposals = Proposals(archs, tuple(origins))
-        numbers = tuple(range(len(scores)))
-        run.ledger.append(Chunk(0, numbers, proposals, result, "evaluated"), space.to_text(archs))
-    for step in range(len(scores) // 10):
+        log(run, space, range(len(scores)), Proposals(archs, tuple(origins)), result, "evaluated")
+    for step in range(min(4, len(scores) // 10)):
         stats = {"epsilon": 1 / (step + 1), "entropy": math.nan if step == 0 else 5.0 - step}
         run.ledger.append_step(Step(step, 10 * (step + 1), stats))
     return run
@@ -51,15 +47,23 @@ def make_run(folder, space, scores, *, settings=None, origins=None, extras=None,
 def repeat(run, space, row):
     """Log a free repeat of an evaluation."""
     proposals = Proposals.of(space.from_text([row.arch]), row.origin)
-    result = Evaluation(torch.tensor([row.score]), torch.zeros(1))
-    run.ledger.append(Chunk(9, (row.index,), proposals, result, "repeat"), [row.arch])
+    log(run, space, [row.index], proposals, known([row.score]), "repeat")
 
 
 def initial(run, space, scores):
     """Log labels known before the search."""
     archs = space.sample(len(scores), rng=stream(1, "initial"))
-    result = Evaluation(torch.tensor(scores), torch.zeros(len(scores)))
-    chunk = Chunk(0, (-1,) * len(scores), Proposals.of(archs, "initial"), result, "initial")
+    log(run, space, [-1] * len(scores), Proposals.of(archs, "initial"), known(scores), "initial")
+
+
+def known(scores):
+    return Evaluation(torch.tensor(scores), torch.zeros(len(scores)))
+
+
+def log(run, space, numbers, proposals, result, status):
+    archs = proposals.archs
+    keys = tuple(hashing.to_hex(space.keys(archs)))
+    chunk = Chunk(0, tuple(numbers), keys, proposals, result, status)
     run.ledger.append(chunk, space.to_text(archs))
 
 
@@ -85,7 +89,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        (self.scripts if "script" in self.open else self.texts).append(data)
+        if "style" not in self.open:
+            (self.scripts if "script" in self.open else self.texts).append(data)
 
     def all(self, tag, **wanted):
         """Attributes of the elements that have these."""

@@ -24,7 +24,7 @@ def retrained(summaries: Sequence[Summary]) -> Markup | None:
     for summary, entry in entries:
         run = [summary.name] * several
         values = [words.score(entry["metrics"].get(name)) for name in names]
-        rows.append([entry["name"], *run, *values, words.number(entry["seeds"])])
+        rows.append([entry["name"], *run, *values, f"{entry['seeds']:,}"])
     return element(
         "section",
         element("h2", "Retrained after the search"),
@@ -189,8 +189,9 @@ def configuration(summaries: Sequence[Summary]) -> Markup:
                 element("tr", element("th", key, scope="row"), element("td", value))
                 for key, value in _flat(values)
             ] or [element("tr", element("td", "none recorded", cls="muted"))]
-            table = element("table", element("caption", caption + run), element("tbody", *rows))
-            blocks.append(table)
+            blocks.append(
+                element("table", element("caption", caption + run), element("tbody", *rows))
+            )
     return element(
         "section",
         element(

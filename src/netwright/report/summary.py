@@ -90,7 +90,7 @@ class Summary:
     @property
     def cost(self) -> float:
         """Seconds that evaluations took, or that a benchmark reports for them."""
-        return sum(row.cost for row in self.evaluated if math.isfinite(row.cost))
+        return math.fsum(row.cost for row in self.evaluated if math.isfinite(row.cost))
 
     @property
     def elapsed(self) -> float:

@@ -19,10 +19,10 @@ def number(value: float | None) -> str:
 
 
 def score(value: float | None) -> str:
-    """Write a score, with the same number of decimals for all of the usual size."""
-    if value is None or not math.isfinite(value) or not 1e-3 <= abs(value) < 10:
-        return number(value)
-    return f"{value:.4f}"
+    """Write a score: four decimals if it is of the usual size, so that a column lines up."""
+    usual = value is not None and 1e-3 <= abs(value) < 10
+    whole = value is not None and abs(value) > 1 and float(value).is_integer()
+    return f"{value:.4f}" if usual and not whole else number(value)
 
 
 def duration(seconds: float) -> str:
