@@ -126,7 +126,7 @@ def measure(folder):
         yield row("seconds from architectures to rows, hashing included", whole, budget=LOOKUPS)
 
 
-def write(rows):
+def write(rows, load):
     """Write docs/results/tables.json, and .md from it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
@@ -141,7 +141,8 @@ def write(rows):
             "torch": torch.__version__,
             "safetensors": safetensors.__version__,
         },
-        "machine": f"{processor}, {torch.get_num_threads()} threads",
+        "machine": f"{processor}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, "
+        f"load average {load[0]:.1f} before and {load[1]:.1f} after",
         "seeds": [0],
         "rows": rows,
     }
@@ -170,4 +171,6 @@ if __name__ == "__main__":
     if not (DATA / "nasbench101.csv.gz").exists():
         raise SystemExit(f"skipped: no files in {DATA}; point NETWRIGHT_DATA at them")
     with tempfile.TemporaryDirectory() as temporary:
-        write(list(measure(Path(temporary))))
+        before = os.getloadavg()[0]
+        measured = list(measure(Path(temporary)))
+        write(measured, (before, os.getloadavg()[0]))
