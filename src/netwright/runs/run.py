@@ -59,7 +59,7 @@ class Run:
     versions: dict[str, Any]
 
     @classmethod
-    def create(cls, folder: Path, config: dict[str, Any]) -> "Run":
+    def create(cls, folder: Path | str, config: dict[str, Any]) -> "Run":
         """Make a run folder.
 
         Args:
@@ -94,7 +94,7 @@ class Run:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
+    def open(cls, folder: Path | str) -> "Run":
         """Open a run folder, be it that another process is searching in it.
 
         Raises:
