@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -60,8 +60,8 @@ class MixtureHead(nn.Module):
     def forward(
         self,
         states: Float[Tensor, "row feature"],
-        new: Tensor,
-        candidates: Tensor,
+        new: Int[Tensor, " batch"],
+        candidates: Int[Tensor, "batch edge"],
         exists: Bool[Tensor, "batch edge"],
         free: Bool[Tensor, "batch edge"],
     ) -> BernoulliMixture:
@@ -69,8 +69,8 @@ class MixtureHead(nn.Module):
 
         Args:
             states: States of the nodes of all graphs, one row each.
-            new: Row of each graph's new node: integers, ``batch``.
-            candidates: Rows of the nodes an edge may come from: integers, ``batch edge``.
+            new: Row of each graph's new node.
+            candidates: Rows of the nodes an edge may come from.
             exists: Which candidates there are; the others are padding.
             free: Which edges are to be decided.
         """
