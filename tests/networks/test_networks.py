@@ -11,7 +11,7 @@ from netwright import rng as streams
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks import nasbench101, nasbench201, toy
 from netwright.networks.cost import count_parameters, measure_flops
-from netwright.networks.skeleton import Skeleton
+from netwright.networks.skeleton import CellNetwork, Skeleton
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy
@@ -57,6 +57,12 @@ def test_official_networks_run(kind):
     make, space = kind
     network = build(make, space.sample(1, rng=rng()), in_channels=3, preset="official").eval()
     assert network(torch.randn(1, 3, 8, 8)).shape == (1, 10)
+
+
+def test_features_are_averaged_over_the_image():
+    bare = CellNetwork(torch.nn.Identity(), torch.nn.Identity(), torch.nn.Identity())
+    images = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]], [[-1.0, 0.0], [0.0, 3.0]]]])
+    torch.testing.assert_close(bare(images), torch.tensor([[3.0, 0.5]]))
 
 
 def test_every_parameter_learns(kind):
