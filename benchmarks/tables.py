@@ -97,7 +97,7 @@ def measure(folder):
         n = len(table)
         yield row("rows", [n], digits=0)
         yield row("import seconds: reading the CSV file", [reading], budget=n)
-        yield row("import seconds: writing the table", [writing], budget=n)
+        yield row("import seconds: writing and verifying the table", [writing], budget=n)
         yield row("file megabytes", [path.stat().st_size / 1e6], digits=1)
         yield row("verification seconds", [seconds(table.verify)[1]], budget=n)
         del table  # pages that are mapped here could not be evicted

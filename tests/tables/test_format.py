@@ -174,6 +174,15 @@ def test_changing_a_view_does_not_change_the_file(table):
     assert table.path.read_bytes() == before
 
 
+def test_a_disk_that_garbles_is_noticed_on_writing(tmp_path, monkeypatch, rows):
+    def garble(path, data):
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    monkeypatch.setattr("netwright.tables.format.files.write_atomic", garble)
+    with pytest.raises(ValueError, match="was altered"):
+        Table.write(tmp_path / "t.safetensors", SPACE, rows)
+
+
 class TestErrors:
     """Each thing that can be wrong is one line that says what to do."""
 

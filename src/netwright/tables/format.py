@@ -172,7 +172,7 @@ class Table:
 
     @classmethod
     def write(cls, path: Path | str, space: SearchSpace, rows: Rows) -> "Table":
-        """Write a table atomically, and open it.
+        """Write a table atomically, open it, and verify what was written.
 
         Raises:
             ValueError: If an architecture stands in two rows (numbered from 1), or does not fit
@@ -206,7 +206,9 @@ class Table:
         unsigned = save(tensors, metadata=meta)
         meta["checksum"] = _checksum(io.BytesIO(unsigned))
         files.write_atomic(path, save(tensors, metadata=meta))
-        return cls.open(path)
+        table = cls.open(path)
+        table.verify()
+        return table
 
     def __len__(self) -> int:
         return len(self.tensors["keys"])
