@@ -26,7 +26,7 @@ _CONFIG: dict[str, Any] = {
         "tickColor": _GRID, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500,
         "labelPadding": 6, "titlePadding": 10, "tickSize": 0, "labelFlush": True,
     },
-    "axisX": {"grid": False, "tickMinStep": 1},
+    "axisX": {"grid": False},
     "axisY": {"domain": False},
 }  # fmt: skip
 
@@ -73,7 +73,7 @@ def progress(summaries: Sequence[Summary]) -> dict[str, Any]:
         "evaluation:Q",
         title="evaluations",
         scale=alt.Scale(domain=[0, end * 1.01], nice=False),  # the last dot is whole
-        axis=alt.Axis(tickCount=8, format="~s" if end >= 10_000 else "d"),
+        axis=alt.Axis(tickCount=8, tickMinStep=1, format="~s" if end >= 10_000 else "d"),
     )
     y = alt.Y(
         "score:Q",

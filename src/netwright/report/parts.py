@@ -33,7 +33,7 @@ def drawing_of(row: Row, space: SearchSpace) -> Markup:
 
 def heading(name: str) -> str:
     """Write the name of a quantity as a heading; those of benchmarks stay as they are."""
-    return name if "/" in name else name[:1].upper() + name[1:]
+    return name if "/" in name else (name[:1].upper() + name[1:]).replace("_", " ")
 
 
 def table(

@@ -46,10 +46,11 @@ figcaption { font-size: .85rem; margin-top: .8rem; text-align: center; }
 figure svg, .cell svg { max-width: 100%; height: auto; display: block; margin: 0 auto; }
 .tiles { display: flex; flex-wrap: wrap; margin: 1.2rem 0; border-radius: 12px; overflow: hidden;
   border: 1px solid var(--line); }
-.tiles div { flex: 1 1 122px; padding: 12px 14px; box-shadow: 0 0 0 .5px var(--line); }
+.tiles div { flex: 1 1 auto; min-width: 112px; padding: 12px 14px;
+  box-shadow: 0 0 0 .5px var(--line); }
 .tiles dt { font-size: .8rem; color: var(--muted); }
-.tiles dd { margin: 0; font-size: 1.25rem; font-weight: 650; line-height: 1.3;
-  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.tiles dd { margin: 0; font-size: 1.2rem; font-weight: 650; line-height: 1.3; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 .tiles dd small { font-size: .8rem; font-weight: 400; color: var(--muted); }
 .tiles .best dd { color: var(--accent); }
 code, .code { font: .84rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
@@ -108,6 +109,7 @@ thead th { color: var(--muted); font-weight: 500; font-size: .82rem; vertical-al
 tbody tr:last-child > * { border-bottom: 0; }
 td.n, th.n { text-align: right; overflow-wrap: normal; }
 tbody th { font-weight: 600; }
+@media (min-width: 641px), print { .n + :is(td, th):not(.n) { padding-left: 22px; } }
 @media (max-width: 520px) {
   main { padding: 10px 8px 32px; }
   section, header { padding: 14px 12px; }
