@@ -27,7 +27,7 @@ ARROWS = {
     },
     "search": SEARCH,
     "runs": {"search", "files", "evaluation", "graphs", "spaces", "searchers", "rng"},
-    "report": {"runs", "metrics", "graphs", "spaces"},
+    "report": {"runs", "metrics", "graphs", "spaces", "files"},
     "testing": SEARCH | {"search", "spaces", "generators"},
 }  # fmt: skip
 EVERYTHING = {

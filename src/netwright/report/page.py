@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from netwright import __version__
+from netwright.files import write_atomic
 from netwright.report import charts, sections, words
 from netwright.report.gallery import gallery
 from netwright.report.header import finished, header
@@ -29,7 +30,7 @@ def write_report(runs: Sequence[Run], space: SearchSpace, path: Path) -> Path:
         ValueError: As `report_html`.
     """
     path = Path(path)
-    path.write_text(report_html(runs, space), encoding="utf-8")
+    write_atomic(path, report_html(runs, space))
     return path
 
 
