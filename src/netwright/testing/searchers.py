@@ -15,6 +15,7 @@ searchers that learn from scores.
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -95,7 +96,7 @@ def check_new_before_told(make: Make) -> None:
 
 def check_exhaustion(make: Make) -> None:
     """The whole space is proposed before an `ask` comes back short, and then nothing more."""
-    for n in (1, 5, 100):
+    for n in (4, 100):
         searcher, rng, seen = _new(make), stream(0, "searcher"), set[str]()
         while len(seen) < _SIZE:
             before = len(seen)
@@ -105,14 +106,12 @@ def check_exhaustion(make: Make) -> None:
             assert len(seen) - before == wanted, f"{before} of {_SIZE} proposed, then too few"
             searcher.tell(proposals.archs, quality(proposals.archs), rng=rng)
         assert len(searcher.ask(n, rng=rng)) == 0, f"more than {_SIZE} distinct architectures"
-    found = _search(make, quality, seed=0, budget=2 * _SIZE)
-    assert len(found) == _SIZE, "`search` must end when the space does"
 
 
 def check_seed_decides_everything(make: Make) -> None:
     """Equal random streams give equal searches, other streams others; nothing else is used."""
     before = torch.get_rng_state()
-    first, again, other = (_search(make, quality, seed=s) for s in (3, 3, 4))
+    first, again, other = (_search(make, quality, seed=s, budget=12) for s in (3, 3, 4))
     assert torch.equal(before, torch.get_rng_state()), "the global random state was touched"
     assert _texts(first) == _texts(again), "one seed gave two searches: use `rng` for all chance"
     assert _texts(first) != _texts(other), "two seeds gave one search: `rng` is not used"
@@ -122,7 +121,7 @@ def check_seed_decides_everything(make: Make) -> None:
 
 def check_state(make: Make) -> None:
     """A searcher restored at any step, by way of the disk, goes on bit for bit."""
-    for cut in range(5):
+    for cut in (0, 2, 5):
         searcher, rng = _new(make), stream(0, "searcher")
         _steps(searcher, rng, cut)
         state, random_state = searcher.state_dict(), rng.get_state()
@@ -186,11 +185,11 @@ def check_improves(make: Make) -> None:
     scores = []
     for seed in range(5):
         for score in (quality, partly_failing):
-            for sign in (1, -1):
-                archs = _search(make, lambda x, f=score, s=sign: s * f(x), seed=seed, budget=15)
-                mean = float(quality(archs[9:]).mean())
-                scores.append(mean if sign == 1 else 1 - mean)
-    reached = sum(scores) / len(scores)
+            archs = _search(make, score, seed=seed, budget=15)
+            scores.append(quality(archs[9:]))
+            archs = _search(make, partial(_opposite, score), seed=seed, budget=15)
+            scores.append(_opposite(quality, archs[9:]))
+    reached = float(torch.cat(scores).mean())
     assert reached > 0.57, f"mean score {reached:.3f} after learning; chance reaches 0.57"
 
 
@@ -218,6 +217,10 @@ def check_searcher(make: Make, *, learns: bool = False) -> None:
         check(make)
     if learns:
         check_improves(make)
+
+
+def _opposite(score: _Score, archs: ArchitectureBatch) -> Tensor:
+    return 1 - score(archs)
 
 
 def _new(make: Make) -> Searcher:
