@@ -28,6 +28,7 @@ ARROWS = {
     "search": SEARCH,
     "runs": {"search", "files", "evaluation", "graphs", "spaces", "searchers", "rng"},
     "report": {"runs", "metrics", "graphs", "spaces", "files"},
+    "results": {"files"},
     "testing": SEARCH | {"search", "spaces", "generators"},
 }  # fmt: skip
 EVERYTHING = {
