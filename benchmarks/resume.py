@@ -141,11 +141,9 @@ def kill_and_resume(folder, *, kills, budget, seed, options=({},)):
 def measure(folder, *, kills, budget, seed):
     """Facts of the killed run, compared with those of an undisturbed one."""
     calm, hunted = folder / f"calm-{seed}", folder / f"hunted-{seed}"
-    started = time.perf_counter()
     child = start(calm, budget=budget, seed=seed)
     child.join()
     assert child.exitcode == 0
-    seconds = time.perf_counter() - started
     facts = kill_and_resume(hunted, kills=kills, budget=budget, seed=seed)
     best = [Run.open(path).ledger.best() for path in (calm, hunted)]
     left, right = rows(calm), rows(hunted)
@@ -158,7 +156,6 @@ def measure(folder, *, kills, budget, seed):
         "different incumbent": int(
             (best[0].id, best[0].arch, best[0].score) != (best[1].id, best[1].arch, best[1].score)
         ),
-        "seconds undisturbed": seconds,
     }
     return facts
 
@@ -167,13 +164,12 @@ LABELS = {
     "kills": "kills (SIGKILL)",
     "evaluations": "evaluations in the ledger at the end",
     "paid twice": "evaluations done again after they were committed",
-    "begun again": "evaluations cut off before they were committed, done again",
+    "begun again": "evaluations killed between their end and their commit, done again",
     "lost": "committed rows lost",
     "changed": "lives after which a committed row had changed",
     "different rows": "ledger rows that differ from the undisturbed run (times aside)",
     "different steps": "step rows that differ from the undisturbed run (times aside)",
     "different incumbent": "runs with another incumbent than the undisturbed run",
-    "seconds undisturbed": "seconds of the undisturbed run",
 }
 
 

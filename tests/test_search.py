@@ -313,11 +313,11 @@ def test_results_in_hand_come_before_the_failure_of_another_worker(mode):
                 finished.set()
             return result
 
-    found = []
+    found, searcher = [], Sensitive()
 
     def consume():
         for chunk in chunks_of(
-            search(Sensitive(), Buggy(), budget=3, batch_size=3, seed=0, workers=3, mode=mode)
+            search(searcher, Buggy(), budget=3, batch_size=3, seed=0, workers=3, mode=mode)
         ):
             found.extend(chunk.index)
             taken.set()
@@ -327,6 +327,7 @@ def test_results_in_hand_come_before_the_failure_of_another_worker(mode):
     with pytest.raises(Bug):
         consume()
     assert found == [0, 2]
+    assert len(searcher.told) == (0 if mode == "batch" else 2), "half a batch is not told"
 
 
 def test_nothing_starts_after_a_failure():

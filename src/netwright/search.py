@@ -293,7 +293,7 @@ class _Loop:
         """
         size = self.crew.evaluator.chunk
         parts = deque(proposals[i : i + size] for i in range(0, len(proposals), size))
-        while parts or self.crew.busy:
+        while parts or self.crew.pending:
             while parts and self.crew.idle:
                 part = parts.popleft()
                 self.start(tuple(itertools.islice(self.numbers, len(part))), part)
@@ -373,6 +373,11 @@ class _Crew:
     def idle(self) -> bool:
         """Whether another job can start now."""
         return self.busy < self.workers and self._failure is None
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to collect, be it a failure."""
+        return self.busy > 0 or self._failure is not None
 
     def start(self, job: _Job) -> None:
         self.busy += 1
