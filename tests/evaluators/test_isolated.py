@@ -267,11 +267,15 @@ def test_no_orphan_works_on_after_its_parent_was_killed(tmp_path):
     time.sleep(0.5)
     assert alive(pid)
     parent.kill()
-    parent.communicate()
+    parent.wait()
     deadline = time.monotonic() + 20
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not alive(pid)
+    survived = alive(pid)
+    if survived:
+        os.kill(pid, signal.SIGKILL)
+    parent.communicate()
+    assert not survived
 
 
 @pytest.mark.slow

@@ -237,7 +237,7 @@ def _no_interrupts() -> Iterator[None]:
 
 def _serve(pipe: Connection, threads: int) -> None:
     """Answer requests until the parent closes the pipe; runs in the child."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # should anything here lift the block
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     evaluator: Evaluator | None = None
