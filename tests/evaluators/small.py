@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from netwright.evaluators.train import TrainEvaluator
+from netwright.evaluators.train import FinalEvaluator, TrainEvaluator
 from netwright.evaluators.training import Recipe
 from netwright.images.data import ImageData
 from netwright.rng import stream
@@ -49,8 +49,15 @@ def stripes(n=48, *, flips=False, name="stripes"):
     )
 
 
+RECIPE = Recipe(epochs=3, batch_size=8, crop_padding=1, last_epochs=2)
+
+
+def finalist(build=small, data=None):
+    """An evaluator that trains on everything and tests."""
+    return FinalEvaluator(build, stripes() if data is None else data, RECIPE, device="cpu")
+
+
 def trainer(build=small, **options):
     """An evaluator that trains in milliseconds."""
-    recipe = Recipe(epochs=3, batch_size=8, crop_padding=1, last_epochs=2)
-    fields = {"data": stripes(), "recipe": recipe, "train_fraction": 0.5, "device": "cpu"}
+    fields = {"data": stripes(), "recipe": RECIPE, "train_fraction": 0.5, "device": "cpu"}
     return TrainEvaluator(build, **(fields | options))

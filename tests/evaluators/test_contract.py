@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import trainer
+from small import finalist, trainer
 
 from netwright.evaluation import Evaluation
 from netwright.evaluators.cached import Cached
@@ -36,6 +36,7 @@ EVALUATORS = {
     "table": looked_up,
     "cached": lambda table: Cached(looked_up(table)),
     "train": lambda _: trainer(),
+    "final": lambda _: finalist(),
 }
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import SmallNetwork, small, stripes, trainer
+from small import RECIPE, SmallNetwork, finalist, small, stripes, trainer
 from torch import nn
 
 from netwright.evaluators.train import DIGITS_RECIPE, EARLY_STOPPING, LOW_DATA
-from netwright.evaluators.training import fit
+from netwright.evaluators.training import fit, train
 from netwright.images.digits import digits
 from netwright.rng import scoped, stream
 from netwright.spaces.toy import Toy
@@ -178,3 +178,29 @@ def test_travels_between_processes():
 def test_bad_shares_are_named():
     with pytest.raises(ValueError, match="between 0 and 1"):
         trainer(train_fraction=1.0)
+
+
+def test_the_final_evaluator_trains_on_everything_and_tests():
+    arch, data = Toy().sample(1, rng=stream(0, "arch")), stripes()
+    result = finalist(data=data)(arch, rngs=[stream(0, "final")])
+    whole = train(
+        lambda: small(arch, in_channels=1, num_classes=2),
+        data,
+        RECIPE,
+        rng=stream(0, "final"),
+        device="cpu",
+    )
+    assert float(result.score) == pytest.approx(whole.test_accuracy)
+    swapped = replace(data, test_labels=1 - data.test_labels)
+    other = finalist(data=swapped)(arch, rngs=[stream(0, "final")])
+    assert float(other.score) == pytest.approx(1 - whole.test_accuracy)
+
+
+def test_a_final_training_that_fails_is_a_failed_evaluation():
+    def broken(arch, *, in_channels, num_classes):  # noqa: ARG001 (the signature of a builder)
+        raise RuntimeError("no such layer")
+
+    arch = Toy().sample(1, rng=stream(0, "arch"))
+    result = finalist(broken)(arch, rngs=[stream(0, "final")])
+    assert result.score.isnan().all()
+    assert result.error == ("RuntimeError: no such layer",)

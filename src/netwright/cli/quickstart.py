@@ -1,23 +1,24 @@
 """`netwright quickstart`: a whole search on real data, from nothing to a trained network."""
 
 import json as json_module
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Any
 
 import typer
 
-from netwright.cli.networks import train_fully
 from netwright.cli.options import Json, Quiet
 from netwright.cli.output import bar, remark
 from netwright.cli.runs import conclude, execute, prepared, stored_config
-from netwright.config.objects import make_data, make_space
+from netwright.config.objects import make_build, make_data, make_recipe, make_space
 from netwright.config.schema import RunConfig, TrainConfig
-from netwright.evaluators.training import Trained
+from netwright.evaluation import Evaluation
+from netwright.evaluators.isolated import Isolated
+from netwright.evaluators.train import FinalEvaluator
 from netwright.files import write_atomic
-from netwright.networks.cost import count_parameters
 from netwright.rng import stream
 from netwright.runs.run import Run
+from netwright.spaces.base import SearchSpace
 
 #: GraphPNAS over NAS-Bench-101 cells, each trained on a tenth of the digits. The generator is
 #: smaller and fitted in fewer, larger steps than the paper's, so that two cores need two minutes.
@@ -76,33 +77,55 @@ def compare_with_random(run: Run, config: RunConfig, *, quiet: bool) -> None:
     best = run.ledger.best()
     if best is None or not isinstance(config.evaluator, TrainConfig):
         return
-    space, data = make_space(config.space), make_data(config.evaluator.dataset)
+    space = make_space(config.space)
     chance = space.to_text(space.sample(1, rng=stream(config.seed, "finalist")))[0]
     cells = {"best": best.arch, "random": chance}
     file = run.folder / "final.json"
     entries = json_module.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     if {entry["name"]: entry["arch"] for entry in entries} != cells:
-        jobs = [(name, seed) for name in cells for seed in range(SEEDS)]
-        trained: dict[str, list[Trained]] = {name: [] for name in cells}
-        with bar(len(jobs), "trainings on all images", quiet=quiet) as progress:
-            for done, (name, seed) in enumerate(jobs, start=1):
-                arch = space.parse([cells[name]])
-                trained[name].append(train_fully(space, arch, data, config.evaluator, seed=seed))
-                progress.update(done, f"{name} cell")
-        entries = [
-            {
-                "name": name,
-                "arch": cells[name],
-                "metrics": {
-                    "test accuracy": fmean(t.test_accuracy for t in trained[name]),
-                    "parameters": count_parameters(trained[name][0].model),
-                },
-                "seeds": SEEDS,
-            }
-            for name in cells
-        ]
+        entries = _train_finalists(space, cells, config, quiet=quiet)
         write_atomic(file, json_module.dumps(entries, indent=1))
     if not quiet:
         for entry in entries:
             accuracy = entry["metrics"]["test accuracy"]
             remark(f"{entry['name']} cell: test accuracy {accuracy:.4f}, mean of {SEEDS} trainings")
+
+
+def _train_finalists(
+    space: SearchSpace, cells: dict[str, str], config: RunConfig, *, quiet: bool
+) -> list[dict[str, Any]]:
+    """Train each cell `SEEDS` times on all training images; return what came of it."""
+    assert isinstance(config.evaluator, TrainConfig)
+    data = make_data(config.evaluator.dataset)
+    evaluator = FinalEvaluator(
+        make_build(space, config.evaluator.preset),
+        data,
+        make_recipe(config.evaluator, data),
+        device=config.evaluator.device,
+    )
+    jobs = [(name, seed) for name in cells for seed in range(SEEDS)]
+    results: dict[str, list[Evaluation]] = {name: [] for name in cells}
+    with (
+        Isolated(evaluator, workers=config.workers) as isolated,
+        ThreadPoolExecutor(config.workers) as pool,
+        bar(len(jobs), "trainings on all images", quiet=quiet) as progress,
+    ):
+        running = [
+            pool.submit(isolated, space.parse([cells[name]]), rngs=[stream(seed, f"final/{name}")])
+            for name, seed in jobs
+        ]
+        for done, ((name, _), future) in enumerate(zip(jobs, running, strict=True), start=1):
+            results[name].append(future.result())
+            progress.update(done, f"the {name} cell")
+    return [_entry(name, cells[name], Evaluation.cat(results[name])) for name in cells]
+
+
+def _entry(name: str, arch: str, result: Evaluation) -> dict[str, Any]:
+    reason = next((error for error in result.error if error is not None), None)
+    if reason is not None:
+        raise RuntimeError(f"training the {name} cell {arch} failed: {reason}")
+    metrics = {
+        "test accuracy": float(result.score.mean()),
+        "parameters": int(result.extras["parameters"][0]),
+    }
+    return {"name": name, "arch": arch, "metrics": metrics, "seeds": len(result)}

@@ -7,7 +7,7 @@ then decays within these few. The test images are never looked at.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from netwright.evaluation import Evaluation
-from netwright.evaluators.training import Recipe, TrainingFailed, fit, resolve_device
+from netwright.evaluators.training import Recipe, TrainingFailed, fit, resolve_device, train
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.images.data import ImageData
 from netwright.images.split import stratified_split
@@ -86,32 +86,84 @@ class TrainEvaluator:
     def evaluate(self, arch: ArchitectureBatch, *, rng: torch.Generator) -> Evaluation:
         """Train and validate a single architecture."""
         device = resolve_device(self.device)
-        began = time.perf_counter()
-        try:
+
+        def attempt() -> tuple[float, dict[str, float]]:
             data = self.data.to(device)
             with scoped(rng):
                 model = self.build(arch, in_channels=data.channels, num_classes=data.num_classes)
             history = fit(
                 model, data, self.recipe, rng=rng, train=self.train_index, valid=self.valid_index
             )
-        except TrainingFailed as failure:
-            reason = str(failure)
-        except Exception as error:  # a network that cannot run is a result of the search
-            reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        else:
-            score = history.mean_valid_accuracy(self.recipe.last_epochs)
             extras = {
                 "parameters": float(count_parameters(model)),
                 "train_loss": history.epochs[-1].train_loss,
             }
-            return Evaluation(
-                torch.tensor([score]),
-                torch.tensor([time.perf_counter() - began]),
-                {
-                    name: torch.tensor([value], dtype=torch.float64)
-                    for name, value in extras.items()
-                },
+            return history.mean_valid_accuracy(self.recipe.last_epochs), extras
+
+        return _outcome(attempt, device)
+
+
+@dataclass
+class FinalEvaluator:
+    """Trains each architecture on *all* training images and tests it: the last word of a search.
+
+    The score is the accuracy on the test images, so this is never the signal of a search. Extras
+    are ``parameters`` (a count). Failures are those of `TrainEvaluator`.
+
+    Attributes:
+        build: Makes the network; picklable if the evaluator shall run in another process.
+        data: What the networks learn.
+        recipe: How they are trained.
+        device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        chunk: Architectures to hand over at a time.
+    """
+
+    build: Build
+    data: ImageData
+    recipe: Recipe
+    device: str = "auto"
+    chunk: int = 1
+
+    def __call__(self, archs: ArchitectureBatch, *, rngs: Sequence[torch.Generator]) -> Evaluation:
+        """Train and test every architecture; architecture ``i`` draws from ``rngs[i]`` only."""
+        ones = [self.evaluate(archs[i : i + 1], rng=rng) for i, rng in enumerate(rngs)]
+        empty = Evaluation(torch.zeros(0), torch.zeros(0))
+        return Evaluation.cat(ones or [empty])
+
+    def evaluate(self, arch: ArchitectureBatch, *, rng: torch.Generator) -> Evaluation:
+        """Train and test a single architecture."""
+        data = self.data
+
+        def attempt() -> tuple[float, dict[str, float]]:
+            trained = train(
+                lambda: self.build(arch, in_channels=data.channels, num_classes=data.num_classes),
+                data,
+                self.recipe,
+                rng=rng,
+                device=self.device,
             )
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # the failed network may have filled the device
-        return Evaluation.failed(reason, cost=time.perf_counter() - began)
+            return trained.test_accuracy, {"parameters": float(count_parameters(trained.model))}
+
+        return _outcome(attempt, resolve_device(self.device))
+
+
+def _outcome(
+    attempt: Callable[[], tuple[float, dict[str, float]]], device: torch.device
+) -> Evaluation:
+    """Return the score and the extras of an attempt, or its failure, with the seconds it took."""
+    began = time.perf_counter()
+    try:
+        score, extras = attempt()
+    except TrainingFailed as failure:
+        reason = str(failure)
+    except Exception as error:  # a network that cannot run is a result of the search
+        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    else:
+        return Evaluation(
+            torch.tensor([score]),
+            torch.tensor([time.perf_counter() - began]),
+            {name: torch.tensor([value], dtype=torch.float64) for name, value in extras.items()},
+        )
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # the failed network may have filled the device
+    return Evaluation.failed(reason, cost=time.perf_counter() - began)
