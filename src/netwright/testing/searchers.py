@@ -178,9 +178,9 @@ def check_improves(make: Make) -> None:
     """Proposals get better, by more than chance explains, whichever way better lies.
 
     The mean true score of evaluations 10 to 15 of 20 searches for `quality` and its opposite, half
-    of them with failures. Random proposals reach 0.5 with a standard deviation of 0.019 (six draws
-    without replacement have one of 0.087), and more than 0.57 once in 6,000 times; so does, on
-    average, a searcher with a fixed taste.
+    of them with failures. Random proposals reach 0.5 with a standard deviation of 0.019 (the mean
+    of six draws without replacement has one of 0.087), and more than 0.57 once in 6,000 times. A
+    searcher with a taste of its own, whatever the scores, reaches 0.5 as well.
     """
     scores = []
     for seed in range(5):
