@@ -171,6 +171,35 @@ def test_evaluate_and_train_one_architecture(run, tmp_path):
         assert any("classifier" in key for key in file.keys())  # noqa: SIM118 (not a dict)
 
 
+def test_the_quickstart_searches_trains_and_compares(run, monkeypatch, tmp_path):
+    from netwright.cli import quickstart
+
+    small = quickstart.CONFIG["method"] | {"hidden": 8, "rounds": 1, "epochs": 1}
+    changes = {
+        "method": small,
+        "evaluator": {"name": "train", "dataset": "digits", "epochs": 1},
+        "budget": 3,
+        "batch_size": 2,
+        "workers": 1,
+    }
+    monkeypatch.setattr(quickstart, "CONFIG", quickstart.CONFIG | changes)
+    monkeypatch.setattr(quickstart, "SEEDS", 2)
+    code, out, err = run("quickstart", "--json")
+    assert code == 0, err
+    best, chance = json.loads((tmp_path / "runs/quickstart/final.json").read_text())
+    assert best["arch"] == json.loads(out)["best"]["arch"]
+    assert (best["name"], chance["name"], best["seeds"]) == ("best", "random", 2)
+    assert 0 < best["metrics"]["test accuracy"] <= 1
+    page = (tmp_path / "runs/quickstart/report.html").read_text()
+    assert chance["name"] in page
+    before = (tmp_path / "runs/quickstart/final.json").stat().st_mtime_ns
+    code, _, err = run("quickstart", "--quiet")
+    assert code == 0, err
+    assert (tmp_path / "runs/quickstart/final.json").stat().st_mtime_ns == before, (
+        "nothing is redone"
+    )
+
+
 def test_table_commands(run, table):
     code, out, _ = run("table", "info", table, "--verify", "--json")
     facts = json.loads(out)

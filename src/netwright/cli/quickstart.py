@@ -126,6 +126,7 @@ def _entry(name: str, arch: str, result: Evaluation) -> dict[str, Any]:
         raise RuntimeError(f"training the {name} cell {arch} failed: {reason}")
     metrics = {
         "test accuracy": float(result.score.mean()),
+        "test accuracy, sd": float(result.score.std()),
         "parameters": int(result.extras["parameters"][0]),
     }
     return {"name": name, "arch": arch, "metrics": metrics, "seeds": len(result)}

@@ -227,7 +227,8 @@ def conclude(run: Run, *, json: bool, quiet: bool) -> None:
         say(f"  open {run.folder / 'report.html'}")
         say(f"  netwright sample {run.folder} -n 16")
         if run.config["evaluator"]["name"] == "train":
-            say(f"  netwright train '{best.arch}' --space {space} --out weights.safetensors")
+            given = f"--space {space} --dataset {run.config['evaluator']['dataset']}"
+            say(f"  netwright train '{best.arch}' {given} --out weights.safetensors")
         say(f"  netwright resume {run.folder} --budget {2 * done}")
 
 
