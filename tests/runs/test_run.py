@@ -482,7 +482,7 @@ sys.path.insert(0, sys.argv[2])
 from netwright.runs.run import Run
 from sensitive import SPACE, Noisy, Sensitive
 run = Run.open(Path(sys.argv[1]))
-slow = Noisy(delay=lambda _: 0.05)
+slow = Noisy(delay=lambda _: 0.0 if len(slow.calls) <= 6 else 2.0)
 options = {"budget": 20, "batch_size": 4, "seed": 0, "workers": int(sys.argv[3])}
 try:
     for _ in run.execute(SPACE, Sensitive(fresh=False), slow, **options):
