@@ -10,7 +10,14 @@ import typer
 from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.config.objects import make_evaluator, make_searcher, make_space
-from netwright.config.schema import CustomConfig, RunConfig, TableConfig, TrainConfig, merge
+from netwright.config.schema import (
+    CustomConfig,
+    RunConfig,
+    SpaceConfig,
+    TableConfig,
+    TrainConfig,
+    merge,
+)
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated
 from netwright.rng import stream
@@ -129,11 +136,14 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The page; by default RUN/report.html.")
     ] = None,
+    space: Annotated[
+        str | None, typer.Option("--space", "-s", help="Needed for runs made in Python.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write a report page: one HTML file that opens offline. Several runs share a page."""
     opened = [Run.open(folder) for folder in runs]
-    path = write_page(opened, out or runs[0] / "report.html")
+    path = write_page(opened, out or runs[0] / "report.html", space)
     if json:
         print_json({"report": str(path)})
     else:
@@ -232,10 +242,14 @@ def conclude(run: Run, *, json: bool, quiet: bool) -> None:
         say(f"  netwright resume {run.folder} --budget {2 * done}")
 
 
-def write_page(runs: list[Run], path: Path) -> Path:
-    """Write the report of runs of one space."""
+def write_page(runs: list[Run], path: Path, space: str | None = None) -> Path:
+    """Write the report of runs of one space, by default the one their configurations name."""
     from netwright.report.page import write_report  # the chart stack takes a second to import
 
+    if space is not None:
+        return write_report(runs, make_space(SpaceConfig(name=space)), path)
+    if any("space" not in run.config for run in runs):
+        raise ValueError("a run made in Python does not name its space: give --space")
     names = {run.config["space"]["name"] for run in runs}
     if len(names) > 1:
         raise ValueError(f"runs of different spaces cannot share a report: {', '.join(names)}")

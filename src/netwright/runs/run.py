@@ -64,7 +64,8 @@ class Run:
 
         Args:
             folder: A new or empty folder.
-            config: Plain values that TOML can express: None is not among them.
+            config: What the run is, as plain values that TOML can express: None is not among
+                them. Nothing by default.
 
         Raises:
             FileExistsError: If the folder holds something already.
@@ -78,6 +79,7 @@ class Run:
             "platform": platform.platform(),
             "threads": torch.get_num_threads(),
         }
+        config = config or {}
         if "versions" in config:
             raise ValueError("a configuration cannot have an entry of its own called 'versions'")
         try:
