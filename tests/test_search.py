@@ -296,12 +296,17 @@ def test_a_failed_program_raises(mode, workers):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_results_in_hand_come_before_the_failure_of_another_worker(mode):
-    taken, failed, finished = (threading.Event() for _ in range(3))
+@pytest.mark.parametrize("budget", [3, 6])
+def test_results_in_hand_come_before_the_failure_of_another_worker(mode, budget):
+    taken, failed, finished, over = (threading.Event() for _ in range(4))
+    started = []
 
     class Buggy(Noisy):
         def __call__(self, archs, *, rngs):
-            number = seeds(range(3)).index(rngs[0].initial_seed())
+            number = seeds(range(6)).index(rngs[0].initial_seed())
+            started.append(number)
+            if number > 2:
+                over.wait(timeout=5)
             if number == 1:
                 taken.wait(timeout=5)
                 failed.set()
@@ -317,7 +322,7 @@ def test_results_in_hand_come_before_the_failure_of_another_worker(mode):
 
     def consume():
         for chunk in chunks_of(
-            search(searcher, Buggy(), budget=3, batch_size=3, seed=0, workers=3, mode=mode)
+            search(searcher, Buggy(), budget=budget, batch_size=6, seed=0, workers=3, mode=mode)
         ):
             found.extend(chunk.index)
             taken.set()
@@ -326,7 +331,9 @@ def test_results_in_hand_come_before_the_failure_of_another_worker(mode):
 
     with pytest.raises(Bug):
         consume()
+    over.set()
     assert found == [0, 2]
+    assert sorted(started) == [0, 1, 2, 3][:budget], "nothing starts once the failure is known"
     assert len(searcher.told) == (0 if mode == "batch" else 2), "half a batch is not told"
 
 
