@@ -59,7 +59,7 @@ class Run:
     versions: dict[str, Any]
 
     @classmethod
-    def create(cls, folder: Path | str, config: dict[str, Any]) -> "Run":
+    def create(cls, folder: Path | str, config: dict[str, Any] | None = None) -> "Run":
         """Make a run folder.
 
         Args:
