@@ -20,7 +20,7 @@ test-slow: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "slow and not gpu"
 
 bench: .venv/.installed-dev
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff format --check src tests benchmarks

@@ -10,23 +10,18 @@ PyTorch; the peak is the fastest product of square matrices in the same run. Wri
 docs/results/graphpnas-speed.json and .md.
 """
 
-import datetime
-import json
-import platform
-import statistics
 import time
-from pathlib import Path
 
 import torch
+from common import publish, show, timed
 from torch.utils.flop_counter import FlopCounterMode
 
-import netwright
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.generators.random_graph import RandomGraph
 from netwright.graphs.layout import Layout
+from netwright.results import Row
 from netwright.rng import stream
 
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 SECONDS = 20  # per measurement
 
 CELL = Layout.make(7, 5, allowed_ops=[[0], *[[1, 2, 3, 4]] * 5, [4]], end_op=4)
@@ -45,9 +40,7 @@ def repeat(work):
     work()
     seconds, end = [], time.monotonic() + SECONDS
     while time.monotonic() < end or len(seconds) < 5:
-        start = time.thread_time()
-        work()
-        seconds.append(time.thread_time() - start)
+        seconds.append(timed(time.thread_time, work)[1])
     return seconds
 
 
@@ -57,9 +50,7 @@ def peak():
     for size in (256, 512, 1024):
         a, b = torch.randn(size, size), torch.randn(size, size)
         for _ in range(20):
-            start = time.thread_time()
-            a @ b
-            best = max(best, 2 * size**3 / (time.thread_time() - start))
+            best = max(best, 2 * size**3 / timed(time.thread_time, torch.matmul, a, b)[1])
     return best
 
 
@@ -92,18 +83,8 @@ def measure():
             top = max(top, peak())
 
             def row(metric, values, compared=None, benchmark=benchmark, batch=batch):
-                return {
-                    "benchmark": benchmark,
-                    "method": "GraphPNAS",
-                    "preset": "paper",
-                    "metric": metric,
-                    "budget": batch,
-                    "mean": round(statistics.mean(values), 3),
-                    "sd": round(statistics.stdev(values), 3) if len(values) > 1 else None,
-                    "n": len(values),
-                    "paper": None,
-                    "reference": compared,
-                }
+                labels = {"method": "GraphPNAS", "preset": "paper", "budget": batch}
+                return Row.of(benchmark, metric, values, reference=compared, **labels)
 
             yield row(f"{what}, graphs per second", rates, reference[what])
             yield row(f"{what}, graphs per second, fastest", [max(rates)], reference[what])
@@ -114,38 +95,13 @@ def measure():
             yield row(f"{what}, peak of matrix products in Gflop per second", [top / 1e9])
 
 
-def main():
-    torch.set_num_threads(1)
-    result = {
-        "command": "python benchmarks/graphpnas.py",
-        "date": datetime.date.today().isoformat(),
-        "versions": {
-            "netwright": netwright.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        "machine": f"{platform.machine()}, 1 thread",
-        "seeds": [0],
-        "rows": list(measure()),
-    }
-    (RESULTS / "graphpnas-speed.json").write_text(json.dumps(result, indent=1) + "\n")
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines = [
-        "# GraphPNAS: speed",
-        "",
-        f"`{result['command']}`, {result['date']}, {result['machine']}; {versions}.",
-        "",
-        "Budget: graphs per batch; n: repetitions; reference: the first implementation of this",
-        "project, one thread. How each is measured stands at the top of the script.",
-        "",
-        "| benchmark | metric | budget | mean | sd | n | reference |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in result["rows"]:
-        cells = (row[k] for k in ("benchmark", "metric", "budget", "mean", "sd", "n", "reference"))
-        lines.append(f"| {' | '.join('-' if c is None else str(c) for c in cells)} |")
-    (RESULTS / "graphpnas-speed.md").write_text("\n".join(lines) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    publish(
+        "graphpnas-speed",
+        show(measure()),
+        title="GraphPNAS: speed",
+        seeds=[0],
+        note="Budget: graphs per batch; n: repetitions; reference: the first implementation of "
+        "this project, one thread. How each is measured stands at the top of the script.",
+    )

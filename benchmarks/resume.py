@@ -8,29 +8,26 @@ evaluates. Compares both ledgers, and writes docs/results/kill-and-resume.json a
 """
 
 import argparse
-import datetime
 import json
 import multiprocessing
 import os
-import platform
-import statistics
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from common import publish, show
 
-import netwright
 from netwright.evaluation import Evaluation
 from netwright.generators.graphpnas import GraphPNAS
+from netwright.results import Row
 from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.searchers.policy_gradient import FitOptions
 from netwright.searchers.reinforce import Reinforce, ReinforceOptions
 from netwright.spaces.nasbench101 import NASBench101
 
-ROOT = Path(__file__).resolve().parent.parent
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["netwright.searchers.reinforce", "netwright.runs.run"])
 
@@ -173,59 +170,11 @@ LABELS = {
 }
 
 
-def results(facts, *, seeds, budget, command):
-    def row(name):
-        values = [fact[name] for fact in facts]
-        return {
-            "benchmark": "nasbench101/stand-in",
-            "method": "graphpnas",
-            "preset": "small",
-            "metric": LABELS[name],
-            "budget": budget,
-            "mean": round(statistics.fmean(values), 3),
-            "sd": round(statistics.stdev(values), 3) if len(values) > 1 else None,
-            "n": len(values),
-            "paper": None,
-        }
-
-    return {
-        "command": command,
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "versions": {
-            "netwright": netwright.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        "machine": f"{machine()}, 1 thread",
-        "seeds": seeds,
-        "rows": [row(name) for name in LABELS],
-    }
-
-
-def machine():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def page(found):
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines = [
-        "# Killed and resumed",
-        "",
-        f"`{found['command']}`, {found['date']}, {found['machine']}; {versions}.",
-        "",
-        "A search killed at twenty random moments and resumed each time, against one left alone.",
-        "Mean and standard deviation over independent searches.",
-        "",
-        "| metric | budget | mean | sd | n |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in found["rows"]:
-        sd = "-" if row["sd"] is None else row["sd"]
-        lines.append(f"| {row['metric']} | {row['budget']} | {row['mean']} | {sd} | {row['n']} |")
-    return "\n".join(lines) + "\n"
+def results(facts, *, budget):
+    """Yield the rows of the results."""
+    for name, metric in LABELS.items():
+        labels = {"method": "graphpnas", "preset": "small", "budget": budget}
+        yield Row.of("nasbench101/stand-in", metric, [fact[name] for fact in facts], **labels)
 
 
 def main():
@@ -239,10 +188,14 @@ def main():
         for seed in seeds:
             facts.append(measure(Path(folder), kills=chosen.kills, budget=chosen.budget, seed=seed))
             print(json.dumps(facts[-1]), flush=True)
-    found = results(facts, seeds=seeds, budget=chosen.budget, command="python benchmarks/resume.py")
-    target = ROOT / "docs" / "results"
-    (target / "kill-and-resume.json").write_text(json.dumps(found, indent=1) + "\n")
-    (target / "kill-and-resume.md").write_text(page(found))
+    publish(
+        "kill-and-resume",
+        show(results(facts, budget=chosen.budget)),
+        title="Killed and resumed",
+        seeds=seeds,
+        note=f"A search killed at {chosen.kills} random moments and resumed each time, against one "
+        "left alone. Mean and standard deviation over independent searches.",
+    )
 
 
 if __name__ == "__main__":
