@@ -9,12 +9,9 @@ docs/results/parameters.json and .md. Needs the tables of `$NETWRIGHT_DATA` (or 
 """
 
 import csv
-import datetime
 import gc
 import gzip
-import json
 import os
-import platform
 import statistics
 import time
 from collections import defaultdict
@@ -23,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import netwright
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks.cost import count_parameters
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
+from netwright.results import Row, write_results
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 
@@ -145,99 +142,51 @@ def step_seconds(build, space, *, steps=20):
 
 def measure():
     """Yield the rows of the results."""
-
-    def row(benchmark, method, metric, mean, n, *, sd=None, preset="official", paper=None):
-        result = {
-            "benchmark": benchmark,
-            "method": method,
-            "preset": preset,
-            "metric": metric,
-            "budget": None,
-            "mean": mean,
-            "sd": sd,
-            "n": n,
-            "paper": paper,
-        }
-        print(f"{benchmark:22} {method:22} {preset:9} {metric:32} {mean:>12} of {n}", flush=True)
-        return result
-
     matched = "parameter counts matched"
     tables = {
         "nasbench201/cifar10": (read_nasbench201, nasbench201_network, NASBench201()),
         "nasbench101/cifar10": (read_nasbench101, nasbench101_network, NASBench101()),
     }
     for benchmark, (read, build, space) in tables.items():
+        formula = {"method": "formula", "preset": "official"}
+        built = {"method": build.__name__, "preset": "official"}
         archs, published = read()
         if read is read_nasbench101:
-            equal = int((nasbench101_parameters(archs) == published).sum())
-            yield row(benchmark, "formula", matched, equal, len(archs), paper=len(archs))
+            n, equal = len(archs), int((nasbench101_parameters(archs) == published).sum())
+            yield Row(benchmark, matched, equal, n, paper=n, **formula)
             chosen = of_all_sizes(archs, 5000)
             archs, published = archs[chosen], published[chosen]
-        start = time.process_time()
+        start, n = time.process_time(), len(archs)
         counts = built_parameters(build, archs)
-        seconds = time.process_time() - start
-        name, n = build.__name__, len(archs)
-        yield row(benchmark, name, matched, int((counts == published).sum()), n, paper=n)
+        each = round(1000 * (time.process_time() - start) / n, 1)
+        yield Row(benchmark, matched, int((counts == published).sum()), n, paper=n, **built)
         if read is read_nasbench101:
             agreed = int((counts == nasbench101_parameters(archs)).sum())
-            yield row(benchmark, "formula", "counts equal to built networks", agreed, n)
-        each = round(1000 * seconds / n, 1)
-        yield row(benchmark, name, "CPU milliseconds per network built", each, n)
-        steps = [1000 * seconds for seconds in step_seconds(build, space)]
-        yield row(
+            yield Row(benchmark, "counts equal to built networks", agreed, n, **formula)
+        yield Row(benchmark, "CPU milliseconds per network built", each, n, **built)
+        yield Row.of(
             "random 8x8 images",
-            name,
             "CPU milliseconds per training step",
-            round(statistics.mean(steps), 1),
-            len(steps),
-            sd=round(statistics.stdev(steps), 1),
+            [1000 * seconds for seconds in step_seconds(build, space)],
+            method=build.__name__,
             preset="small",
         )
-
-
-def write(rows):
-    """Write docs/results/parameters.json, and .md from it."""
-    processor = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    result = {
-        "command": "python benchmarks/networks.py",
-        "date": datetime.date.today().isoformat(),
-        "versions": {
-            "netwright": netwright.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        "machine": f"{processor}, {torch.get_num_threads()} threads",
-        "seeds": [0],
-        "rows": rows,
-    }
-    target = ROOT / "docs" / "results" / "parameters"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    names = ["benchmark", "method", "preset", "metric", "mean", "sd", "n", "paper"]
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines = [
-        "# Parameter counts of built networks",
-        "",
-        f"`{result['command']}`, {result['date']}, {result['machine']}; {versions}.",
-        "",
-        "| " + " | ".join(names) + " |",
-        "|" + " --- |" * len(names),
-    ]
-    for row in rows:
-        cells = ("-" if row[name] is None else str(row[name]) for name in names)
-        lines.append("| " + " | ".join(cells) + " |")
-    target.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
     if not (DATA / "nasbench101.csv.gz").exists():
         raise SystemExit(f"skipped: no tables in {DATA}; point NETWRIGHT_DATA at them")
     torch.set_num_threads(1)  # CPU time is then the time of an undisturbed machine
-    write(list(measure()))
+    rows = []
+    for row in measure():
+        rows.append(row)
+        print(f"{row.benchmark}, {row.method}: {row.metric} {row.mean} (of {row.n})", flush=True)
+    write_results(
+        ROOT / "docs" / "results" / "parameters",
+        rows,
+        title="Parameter counts of built networks",
+        command="python benchmarks/networks.py",
+        seeds=[0],
+        note="Counts: how many of n equal the published ones. Times: on one thread, networks built "
+        "on the meta device; steps of 64 images for ten random cells.",
+    )
