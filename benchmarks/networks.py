@@ -11,25 +11,21 @@ docs/results/parameters.json and .md. Needs the tables of `$NETWRIGHT_DATA` (or 
 import csv
 import gc
 import gzip
-import os
 import statistics
 import time
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import torch
+from common import DATA, publish, require, show, timed
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks.cost import count_parameters
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
-from netwright.results import Row, write_results
+from netwright.results import Row
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
-
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("NETWRIGHT_DATA", ROOT.parent / "shared" / "data"))
 
 
 def read_nasbench201():
@@ -156,9 +152,9 @@ def measure():
             yield Row(benchmark, matched, equal, n, paper=n, **formula)
             chosen = of_all_sizes(archs, 5000)
             archs, published = archs[chosen], published[chosen]
-        start, n = time.process_time(), len(archs)
-        counts = built_parameters(build, archs)
-        each = round(1000 * (time.process_time() - start) / n, 1)
+        n = len(archs)
+        counts, seconds = timed(time.process_time, built_parameters, build, archs)
+        each = round(1000 * seconds / n, 1)
         yield Row(benchmark, matched, int((counts == published).sum()), n, paper=n, **built)
         if read is read_nasbench101:
             agreed = int((counts == nasbench101_parameters(archs)).sum())
@@ -167,25 +163,19 @@ def measure():
         yield Row.of(
             "random 8x8 images",
             "CPU milliseconds per training step",
-            [1000 * seconds for seconds in step_seconds(build, space)],
+            [1000 * step for step in step_seconds(build, space)],
             method=build.__name__,
             preset="small",
         )
 
 
 if __name__ == "__main__":
-    if not (DATA / "nasbench101.csv.gz").exists():
-        raise SystemExit(f"skipped: no tables in {DATA}; point NETWRIGHT_DATA at them")
+    require("nasbench101.csv.gz", "nasbench201.csv.gz")
     torch.set_num_threads(1)  # CPU time is then the time of an undisturbed machine
-    rows = []
-    for row in measure():
-        rows.append(row)
-        print(f"{row.benchmark}, {row.method}: {row.metric} {row.mean} (of {row.n})", flush=True)
-    write_results(
-        ROOT / "docs" / "results" / "parameters",
-        rows,
+    publish(
+        "parameters",
+        show(measure()),
         title="Parameter counts of built networks",
-        command="python benchmarks/networks.py",
         seeds=[0],
         note="Counts: how many of n equal the published ones. Times: on one thread, networks built "
         "on the meta device; steps of 64 images for ten random cells.",

@@ -1,6 +1,7 @@
 """Networks have exactly as many parameters as the benchmarks say."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _load():
     path = ROOT / "benchmarks" / "networks.py"
+    sys.path.append(str(path.parent))  # of what the benchmarks have in common
     spec = importlib.util.spec_from_file_location("benchmark_of_networks", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
