@@ -62,11 +62,27 @@ class Evaluation:
             tuple(e for p in parts for e in p.error),
         )
 
+    def in_decimals(self) -> "Evaluation":
+        """Return the same in 64 bits, each 32-bit number by its shortest decimal form.
+
+        A 32-bit 0.7178 is then 0.7178 in a ledger, not 0.7178000211715698; turned back into 32
+        bits it is what it was.
+        """
+        extras = {name: _decimals(value) for name, value in self.extras.items()}
+        return Evaluation(_decimals(self.score), _decimals(self.cost), extras, self.error)
+
     @classmethod
     def failed(cls, reason: str, *, n: int = 1, cost: float = 0.0) -> "Evaluation":
         """``n`` failures for one ``reason`` (kept to its first line)."""
         line = (reason.strip().splitlines() or ["failed without a message"])[0]
         return cls(torch.full((n,), torch.nan), torch.full((n,), cost), {}, (line,) * n)
+
+
+def _decimals(values: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    if values.dtype != torch.float32:
+        return values.double().cpu()
+    shortest = [float(str(value)) for value in values.cpu().numpy()]
+    return torch.tensor(shortest, dtype=torch.float64)
 
 
 @runtime_checkable

@@ -211,7 +211,7 @@ class _Loop:
     def tell_initial(
         self, archs: ArchitectureBatch, score: Float[Tensor, " batch"]
     ) -> Iterator[Chunk | Step]:
-        known = Evaluation(score, torch.zeros_like(score))
+        known = Evaluation(score, torch.zeros_like(score)).in_decimals()
         proposals = Proposals.of(archs, "initial")
         yield Chunk(0, (-1,) * len(archs), keys_of(archs), proposals, known, "initial")
         self.searcher.tell(archs, score.to(archs.device, torch.float32), rng=self.progress.rng)
@@ -316,7 +316,7 @@ class _Loop:
             job.numbers,
             keys_of(job.proposals.archs),
             job.proposals,
-            evaluation,
+            evaluation.in_decimals(),
             "evaluated",
         )
         self.progress.recall(chunk)
