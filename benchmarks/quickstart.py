@@ -10,15 +10,14 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import tomli_w
+from common import ROOT, publish, show
 
 from netwright.cli.quickstart import CONFIG
-from netwright.results import Row, write_results
+from netwright.results import Row
 from netwright.runs.run import Run
 
-ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "runs" / "benchmark-quickstart"
 NETWRIGHT = [sys.executable, "-m", "netwright"]
 
@@ -66,11 +65,10 @@ def main():
         if method == "graphpnas":
             rows.append(row("test accuracy of one random cell, retrained", "random"))
         rows.append(row("seconds, all of it", "seconds"))
-    write_results(
-        ROOT / "docs" / "results" / "quickstart",
-        rows,
+    publish(
+        "quickstart",
+        show(rows),
         title="The quickstart, ten times",
-        command="python benchmarks/quickstart.py",
         seeds=seeds,
         note="`netwright quickstart`: 40 NAS-Bench-101 cells, each trained on a tenth of the "
         "digits' training images and validated on the rest; then the best cell and a random one "

@@ -5,25 +5,24 @@
 Needs `nasbench201.csv.gz` in $NETWRIGHT_DATA (or ../shared/data) for the search on a table.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from functools import partial
 
-from netwright.results import Row, write_results
+from common import DATA, publish, require, show, timed
 
-ROOT = Path(__file__).parent.parent
-DATA = Path(os.environ.get("NETWRIGHT_DATA", ROOT.parent / "shared" / "data"))
+from netwright.results import Row
+
 REPEATS = 5
 NETWRIGHT = [sys.executable, "-m", "netwright"]
 
 
 def seconds(*args, cwd):
-    begun = time.perf_counter()
-    subprocess.run([*NETWRIGHT, *args], cwd=cwd, check=True, capture_output=True)
-    return time.perf_counter() - begun
+    command = [*NETWRIGHT, *args]
+    call = partial(subprocess.run, command, cwd=cwd, check=True, capture_output=True)
+    return timed(time.perf_counter, call)[1]
 
 
 def measure(folder):
@@ -54,15 +53,13 @@ def measure(folder):
 
 
 if __name__ == "__main__":
-    if not (DATA / "nasbench201.csv.gz").exists():
-        raise SystemExit(f"skipped: no files in {DATA}; point NETWRIGHT_DATA at them")
+    require("nasbench201.csv.gz")
     with tempfile.TemporaryDirectory() as temporary:
-        rows = list(measure(temporary))
-    write_results(
-        ROOT / "docs" / "results" / "shell",
+        rows = show(measure(temporary))
+    publish(
+        "shell",
         rows,
         title="Commands from the shell",
-        command="python benchmarks/shell.py",
         note="Wall-clock seconds of a new process, imports and the report included. Reference: "
         "the limit we set ourselves.",
     )

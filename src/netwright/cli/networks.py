@@ -63,9 +63,9 @@ def evaluate(
     }
     if json:
         print_json(facts)
-    elif facts["error"] is not None:
+    if facts["error"] is not None:
         raise RuntimeError(f"the evaluation failed: {facts['error']}")
-    else:
+    if not json:
         say(f"score {facts['score']:.6g}   {facts['cost']:.2f} s")
         for name, value in facts["extras"].items():
             say(f"  {name} {value:.6g}")
