@@ -25,7 +25,8 @@ ARROWS = {
     "evaluators": {
         "graphs", "spaces", "networks", "images", "tables", "evaluation", "files", "rng",
     },
-    "search": SEARCH,
+    "crew": {"evaluation", "searchers"},
+    "search": SEARCH | {"crew"},
     "runs": {"search", "files", "evaluation", "graphs", "spaces", "searchers", "rng"},
     "report": {"runs", "metrics", "graphs", "spaces", "files"},
     "results": {"files"},

@@ -8,9 +8,10 @@ import pytest
 import torch
 from sensitive import ALL, SPACE, Noisy, Scripted, Sensitive
 
+from netwright.crew import GRACE
 from netwright.evaluation import Evaluation
 from netwright.rng import stream
-from netwright.search import GRACE, PATIENCE, Chunk, Progress, Step, search
+from netwright.search import PATIENCE, Chunk, Progress, Step, search
 from netwright.searchers.base import Proposals
 
 MODES = ("batch", "asynchronous")

@@ -6,18 +6,16 @@ the state of the search.
 """
 
 import itertools
-import queue
-import threading
-import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from netwright.crew import Crew, Job
 from netwright.evaluation import Evaluation, Evaluator
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
@@ -29,9 +27,6 @@ Status = Literal["evaluated", "recalled", "repeat", "initial"]
 
 #: Steps without a single new architecture after which a searcher counts as stuck.
 PATIENCE = 100
-
-#: Seconds that running evaluations get to end in when a search is abandoned.
-GRACE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +181,7 @@ def search(
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
     progress = progress if progress is not None else Progress.start(seed)
-    crew = _Crew(evaluator, workers)
+    crew = Crew(evaluator, workers)
     loop = _Loop(searcher, crew, budget, seed, progress)
     try:
         if initial is not None and progress.step == 0:
@@ -198,7 +193,7 @@ def search(
 
 class _Loop:
     def __init__(
-        self, searcher: Searcher, crew: "_Crew", budget: int, seed: int, progress: Progress
+        self, searcher: Searcher, crew: Crew, budget: int, seed: int, progress: Progress
     ) -> None:
         self.searcher, self.crew, self.progress = searcher, crew, progress
         self.budget, self.seed = budget, seed
@@ -307,7 +302,7 @@ class _Loop:
 
     def start(self, numbers: tuple[int, ...], proposals: Proposals) -> None:
         rngs = [stream(self.seed, f"evaluation/{number}") for number in numbers]
-        self.crew.start(_Job(numbers, proposals, rngs))
+        self.crew.start(Job(numbers, proposals, rngs))
 
     def collect(self) -> Chunk:
         job, evaluation = self.crew.collect()
@@ -345,85 +340,6 @@ class _Loop:
     def end_of_step(self) -> Step:
         self.progress.step += 1
         return Step(self.progress.step - 1, len(self.progress.told), self.searcher.stats())
-
-
-class _Job(NamedTuple):
-    numbers: tuple[int, ...]
-    proposals: Proposals
-    rngs: list[torch.Generator]
-
-
-class _Crew:
-    """Calls the evaluator: in as many threads as there are workers, or in this one if it is one.
-
-    Unlike those of `concurrent.futures`, the threads do not keep the program from ending.
-    """
-
-    def __init__(self, evaluator: Evaluator, workers: int) -> None:
-        self.evaluator, self.workers, self.busy = evaluator, workers, 0
-        self._jobs = queue.SimpleQueue[_Job | None]()
-        self._ended = queue.SimpleQueue[tuple[_Job, Evaluation | BaseException]]()
-        self._failure: BaseException | None = None
-        names = [f"evaluation-{i}" for i in range(workers)] if workers > 1 else []
-        self._threads = [threading.Thread(target=self._serve, name=n, daemon=True) for n in names]
-        for thread in self._threads:
-            thread.start()
-
-    @property
-    def idle(self) -> bool:
-        """Whether another job can start now."""
-        return self.busy < self.workers and self._failure is None
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is something to collect, be it a failure."""
-        return self.busy > 0 or self._failure is not None
-
-    def start(self, job: _Job) -> None:
-        self.busy += 1
-        if self._threads:
-            self._jobs.put(job)
-        else:
-            self._do(job)
-
-    def collect(self) -> tuple[_Job, Evaluation]:
-        """Wait for a job to end.
-
-        If one has failed, what the others have finished by then comes first: it is paid for.
-        """
-        while True:
-            try:
-                job, outcome = self._ended.get(block=self._failure is None)
-            except queue.Empty:
-                assert self._failure is not None
-                raise self._failure from None
-            self.busy -= 1
-            if isinstance(outcome, Evaluation):
-                return job, outcome
-            self._failure = self._failure or outcome
-
-    def dismiss(self) -> None:
-        for _ in self._threads:
-            self._jobs.put(None)
-        deadline = time.monotonic() + GRACE
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._do(job)
-
-    def _do(self, job: _Job) -> None:
-        try:
-            evaluation = self.evaluator(job.proposals.archs, rngs=job.rngs)
-            if len(evaluation) != len(job.numbers):
-                raise ValueError(
-                    f"the evaluator returned {len(evaluation)} results "
-                    f"for {len(job.numbers)} architectures"
-                )
-            self._ended.put((job, evaluation))
-        except BaseException as failure:  # whatever it is, the search must not wait forever
-            self._ended.put((job, failure))
 
 
 def keys_of(archs: ArchitectureBatch) -> tuple[str, ...]:
