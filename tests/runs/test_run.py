@@ -476,8 +476,10 @@ def test_a_second_process_is_kept_out_and_readers_are_not(run):
 
 
 PROGRAM = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us with "&"
 sys.path.insert(0, sys.argv[2])
 from netwright.runs.run import Run
 from sensitive import SPACE, Noisy, Sensitive
