@@ -7,7 +7,6 @@ no script run but the two of this package, whatever stands in a ledger.
 import base64
 import hashlib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 from netwright import __version__
@@ -15,6 +14,7 @@ from netwright.files import write_atomic
 from netwright.report import charts, sections, words
 from netwright.report.gallery import gallery
 from netwright.report.header import finished, header
+from netwright.report.library import library
 from netwright.report.markup import Markup, element, json_block
 from netwright.report.style import SCRIPT, STYLE
 from netwright.report.summary import Summary
@@ -67,7 +67,7 @@ def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
             "This page is one file and needs no network.",
         ),
     )
-    scripts = [_library(), SCRIPT] if specs else [SCRIPT]
+    scripts = [library(), SCRIPT] if specs else [SCRIPT]
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src {_hashes(scripts)}"
@@ -84,14 +84,6 @@ def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
     data = json_block(specs, name="charts")
     body = element("body", main, data, *[element("script", Markup(s)) for s in scripts])
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
-
-
-@cache
-def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script: two seconds, so once per process."""
-    import vl_convert  # brings its own JavaScript engine
-
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def _hashes(scripts: Sequence[str]) -> str:
