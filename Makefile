@@ -7,7 +7,7 @@ SPEED := $(filter-out benchmarks/common.py benchmarks/quickstart.py, $(wildcard 
 
 .PHONY: help search test test-slow bench lint clean
 help:
-	@echo "make search     search a network for scikit-learn's digits (about 2 minutes) and show how to go on"
+	@echo "make search     search a network for scikit-learn's digits (about a minute) and show how to go on"
 	@echo "make test       the tests                 make test-slow  the slow ones"
 	@echo "make bench      speed, beside references  make lint       format, lint and types"
 	@echo "make clean      remove .venv, caches and built files (runs/ stays)"

@@ -70,7 +70,7 @@ def main():
         show(rows),
         title="The quickstart, ten times",
         seeds=seeds,
-        note="`netwright quickstart`: 40 NAS-Bench-101 cells, each trained on a tenth of the "
+        note="`netwright quickstart`: 80 NAS-Bench-101 cells, each trained on a tenth of the "
         "digits' training images and validated on the rest; then the best cell and a random one "
         "trained three times on all training images and tested. Below, random search with the "
         "same budget and evaluator.",

@@ -22,7 +22,7 @@ app = typer.Typer(
     help="""Build neural networks by learning distributions over their graphs.
 
     Start with `netwright quickstart`: it searches a network for scikit-learn's digits in about
-    two minutes. Then search your own images (`netwright search --dataset folder:PATH`) or a
+    a minute. Then search your own images (`netwright search --dataset folder:PATH`) or a
     benchmark (`netwright table import`, then `netwright search --table FILE --metric NAME`).
 
     Results go to standard output, progress to standard error; with `--json`, every command prints

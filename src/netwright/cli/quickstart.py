@@ -21,7 +21,7 @@ from netwright.runs.run import Run
 from netwright.spaces.base import SearchSpace
 
 #: GraphPNAS over NAS-Bench-101 cells, each trained on a tenth of the digits. The generator is
-#: smaller and fitted in fewer, larger steps than the paper's, so that two cores need two minutes.
+#: smaller and fitted in fewer, larger steps than the paper's, so that two cores need a minute.
 CONFIG: dict[str, Any] = {
     "space": "nasbench101",
     "method": {
@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
         "hidden": 32,
         "rounds": 3,
         "explorer": {"p": 0.5},
-        "explore_until": 20,
+        "explore_until": 30,
         "capacity": 15,
         "epochs": 20,
         "batch_size": 5,
@@ -37,7 +37,7 @@ CONFIG: dict[str, Any] = {
         "refit": True,
     },
     "evaluator": {"name": "train", "dataset": "digits"},
-    "budget": 40,
+    "budget": 80,
     "batch_size": 5,
     "workers": 2,
 }
@@ -53,7 +53,7 @@ def quickstart(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search a network for scikit-learn's digits in about two minutes on two cores.
+    """Search a network for scikit-learn's digits in about a minute on two cores.
 
     GraphPNAS searches NAS-Bench-101 cells; each candidate is really trained, on a tenth of the
     training images. Then the best cell and a random one are trained on all of them and tested.
