@@ -79,9 +79,7 @@ class TrainEvaluator:
 
     def __call__(self, archs: ArchitectureBatch, *, rngs: Sequence[torch.Generator]) -> Evaluation:
         """Train and validate every architecture; architecture ``i`` draws from ``rngs[i]`` only."""
-        ones = [self.evaluate(archs[i : i + 1], rng=rng) for i, rng in enumerate(rngs)]
-        empty = Evaluation(torch.zeros(0), torch.zeros(0))
-        return Evaluation.cat(ones or [empty])
+        return _one_by_one(self.evaluate, archs, rngs)
 
     def evaluate(self, arch: ArchitectureBatch, *, rng: torch.Generator) -> Evaluation:
         """Train and validate a single architecture."""
@@ -126,9 +124,7 @@ class FinalEvaluator:
 
     def __call__(self, archs: ArchitectureBatch, *, rngs: Sequence[torch.Generator]) -> Evaluation:
         """Train and test every architecture; architecture ``i`` draws from ``rngs[i]`` only."""
-        ones = [self.evaluate(archs[i : i + 1], rng=rng) for i, rng in enumerate(rngs)]
-        empty = Evaluation(torch.zeros(0), torch.zeros(0))
-        return Evaluation.cat(ones or [empty])
+        return _one_by_one(self.evaluate, archs, rngs)
 
     def evaluate(self, arch: ArchitectureBatch, *, rng: torch.Generator) -> Evaluation:
         """Train and test a single architecture."""
@@ -145,6 +141,16 @@ class FinalEvaluator:
             return trained.test_accuracy, {"parameters": float(count_parameters(trained.model))}
 
         return _outcome(attempt, resolve_device(self.device))
+
+
+def _one_by_one(
+    evaluate: Callable[..., Evaluation],
+    archs: ArchitectureBatch,
+    rngs: Sequence[torch.Generator],
+) -> Evaluation:
+    ones = [evaluate(archs[i : i + 1], rng=rng) for i, rng in enumerate(rngs)]
+    empty = Evaluation(torch.zeros(0), torch.zeros(0))
+    return Evaluation.cat(ones or [empty])
 
 
 def _outcome(
