@@ -1,6 +1,5 @@
 """`netwright evaluate` and `netwright train`: one architecture, by its text."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,14 +17,10 @@ from netwright.config.objects import (
     make_space,
 )
 from netwright.config.schema import RunConfig, TrainConfig, merge
-from netwright.evaluators.training import Epoch, Trained
 from netwright.evaluators.training import train as train_network
 from netwright.files import write_atomic
-from netwright.graphs.batch import ArchitectureBatch
-from netwright.images.data import ImageData
 from netwright.networks.cost import count_parameters
 from netwright.rng import stream
-from netwright.spaces.base import SearchSpace
 
 Arch = Annotated[str, typer.Argument(metavar="ARCH", help="The architecture as text.")]
 
@@ -103,26 +98,27 @@ def train(
     opened = make_space(config.space)
     archs = opened.parse([arch])
     data = make_data(config.evaluator.dataset)
-    total = make_recipe(config.evaluator, data).epochs
-    with bar(total, "epochs", quiet=quiet) as progress:
-        trained = train_fully(
-            opened,
-            archs,
+    recipe, build = make_recipe(config.evaluator, data), make_build(opened, config.evaluator.preset)
+    with bar(recipe.epochs, "epochs", quiet=quiet) as progress:
+        trained = train_network(
+            lambda: build(archs, in_channels=data.channels, num_classes=data.num_classes),
             data,
-            config.evaluator,
-            seed=seed,
+            recipe,
+            rng=stream(seed, "train"),
+            device=config.evaluator.device,
             on_epoch=lambda epoch: progress.update(epoch.number, f"loss {epoch.train_loss:.4f}"),
         )
     facts: dict[str, Any] = {
         "arch": opened.to_text(archs)[0],
         "test_accuracy": trained.test_accuracy,
         "parameters": count_parameters(trained.model),
-        "epochs": total,
+        "epochs": recipe.epochs,
         "seconds": trained.history.epochs[-1].seconds,
     }
     if out is not None:
         weights = {k: v.detach().cpu().contiguous() for k, v in trained.model.state_dict().items()}
-        about = facts | {"space": opened.name, "dataset": data.name, "preset": preset}
+        about = facts | {"space": opened.name, "dataset": data.name}
+        about["preset"] = config.evaluator.preset
         metadata = {key: str(value) for key, value in about.items()}
         write_atomic(out, save(weights, metadata | {"classes": "\n".join(data.class_names)}))
         facts["weights"] = str(out)
@@ -133,24 +129,3 @@ def train(
     say(f"test accuracy {trained.test_accuracy:.4f} on {data.name}, {size:,} parameters")
     if out is not None:
         say(f"wrote {out}")
-
-
-def train_fully(
-    space: SearchSpace,
-    arch: ArchitectureBatch,
-    data: ImageData,
-    config: TrainConfig,
-    *,
-    seed: int,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Trained:
-    """Train one architecture on all training images."""
-    build = make_build(space, config.preset)
-    return train_network(
-        lambda: build(arch, in_channels=data.channels, num_classes=data.num_classes),
-        data,
-        make_recipe(config, data),
-        rng=stream(seed, "train"),
-        device=config.device,
-        on_epoch=on_epoch,
-    )
