@@ -9,6 +9,7 @@ from independent import Independent, Invalid, Stuck
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.rng import stream
 from netwright.searchers.base import Proposals
+from netwright.searchers.local import LocalSearch
 from netwright.searchers.policy_gradient import FitOptions
 from netwright.searchers.random import RandomSearch
 from netwright.searchers.reinforce import Reinforce, ReinforceOptions
@@ -27,6 +28,11 @@ def random_generator(space, *, rng):
     return RandomSearch(space, generator=Independent(space.layout, rng=start, spread=3.0))
 
 
+def local(space, *, rng, initial=4, neighbourhood="first"):
+    del rng
+    return LocalSearch(space, initial=initial, neighbourhood=neighbourhood)
+
+
 SHORT = Linear(1.0, 0.0, over=9)
 
 
@@ -43,6 +49,8 @@ SMALL = partial(GraphPNAS, hidden=8, rounds=1, mixtures=1)
 SEARCHERS = {
     "random": random,
     "random from a generator": random_generator,
+    "local": local,
+    "local, full neighbourhood": partial(local, initial=2, neighbourhood="full"),
     "reinforce": reinforce,
     "reinforce, rank, refit": partial(reinforce, reward="rank", refit=True, capacity=4),
     "reinforce, GraphPNAS": partial(reinforce, policy=SMALL),
@@ -51,6 +59,8 @@ SEARCHERS = {
     "reinforce with invalid graphs": partial(reinforce, policy=Invalid, epsilon=Constant(0.0)),
 }
 LEARNERS = {
+    "local": local,
+    "local, full neighbourhood": partial(local, neighbourhood="full"),
     "standardised": reinforce,
     "rank": partial(reinforce, reward="rank", capacity=3, epochs=10),
     "refit": partial(reinforce, refit=True, epochs=20),
