@@ -9,6 +9,7 @@ import typer
 
 from netwright import __version__
 from netwright.cli import networks, runs, spaces, tables
+from netwright.cli.export import export
 from netwright.cli.output import remark, say
 from netwright.cli.quickstart import quickstart
 
@@ -39,6 +40,7 @@ app.command(rich_help_panel=_RUNS)(runs.report)
 app.command(rich_help_panel=_RUNS)(runs.sample)
 app.command(rich_help_panel=_NETWORKS)(networks.evaluate)
 app.command(rich_help_panel=_NETWORKS)(networks.train)
+app.command(rich_help_panel=_NETWORKS)(export)
 app.add_typer(spaces.app, name="space", rich_help_panel=_DATA)
 app.add_typer(tables.app, name="table", rich_help_panel=_DATA)
 

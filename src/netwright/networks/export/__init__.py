@@ -1,0 +1,1 @@
+"""Networks for use without Netwright: as Python source, `torch.export` program, ONNX, Graphviz."""
