@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from netwright.results import Row, render, write_results
+from netwright.results import Curve, Difference, Row, render, write_results
 
 RESULTS = sorted((Path(__file__).parent.parent / "docs" / "results").glob("*.json"))
 
@@ -31,6 +31,26 @@ def test_the_page_is_rendered_from_the_file(tmp_path):
     assert "| toy | seconds | 2.0 |  | 1 |  |" in page
     assert "preset" not in page, "no row has one"
     assert "seeds 0, 1" in page
+
+
+def test_differences_curves_and_a_chart_stand_beside_the_rows(tmp_path):
+    rows = [Row("toy", "test error", 5.8, None, 0.1, preset="quoted", low=5.7, high=5.9)]
+    apart = Difference("toy", "test error", 40, "local", "random", -0.2, -0.3, -0.1, 20)
+    curve = Curve("toy", "test error", "local", 1, [7.0, 6.5e-7], [6.0], [8.0], [1.0])
+    write_results(
+        tmp_path / "r.1", rows, title="T", command="c", differences=[apart], curves=[curve],
+        chart="<svg/>",
+    )  # fmt: skip
+    text = (tmp_path / "r.1.json").read_text()
+    found = json.loads(text)
+    page = (tmp_path / "r.1.md").read_text()
+    assert page == render(found)
+    assert '"mean": [7.0, 6.5e-07]' in text, "numbers share a line"
+    assert found["curves"][0]["high"] == [8.0]
+    assert "| toy | local | random | test error | 40 | -0.2 | -0.3 | -0.1 | 20 |" in page
+    assert "| toy | quoted | test error | 5.8 | 0.1 | 5.7 | 5.9 |" in page
+    assert "(r.1.svg)" in page
+    assert (tmp_path / "r.1.svg").read_text() == "<svg/>"
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -2,13 +2,15 @@
 
 Nothing in them is typed by hand. A row says what was measured (``benchmark``, ``method``,
 ``preset``, ``metric``, ``budget``), what came out (``mean``, ``sd``, ``n``) and what was published
-(``paper``). Accuracies and errors are in percent.
+(``paper``). Accuracies and errors are in percent. An experiment adds the differences between
+methods on equal seeds, and the curves of its chart.
 """
 
 import datetime
 import json
 import math
 import platform
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,18 +42,26 @@ class Row:
         paper: The published value.
         reference: What to compare with where there is no paper: an earlier or another
             implementation, the machine's limit.
+        low: Lower end of the 95 % confidence interval of the mean.
+        high: Upper end.
+        paper_sd: The published standard deviation.
+        column: The column of a table that was read, like ``cifar10/test@200``.
     """
 
     benchmark: str
     metric: str
     mean: float
-    n: int
+    n: int | None  # None: not published
     sd: float | None = None
     method: str | None = None
     preset: str | None = None
-    budget: float | None = None
+    budget: int | float | None = None
     paper: float | None = None
     reference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    paper_sd: float | None = None
+    column: str | None = None
 
     @classmethod
     def of(cls, benchmark: str, metric: str, values: Sequence[float], **more: Any) -> "Row":
@@ -62,8 +72,60 @@ class Row:
         """
         if not values or not all(math.isfinite(value) for value in values):
             raise ValueError(f"{benchmark}, {metric}: needs finite values, not {list(values)}")
-        sd = _rounded(statistics.stdev(values)) if len(values) > 1 else None
-        return cls(benchmark, metric, _rounded(statistics.fmean(values)), len(values), sd, **more)
+        sd = rounded(statistics.stdev(values)) if len(values) > 1 else None
+        return cls(benchmark, metric, rounded(statistics.fmean(values)), len(values), sd, **more)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much larger a quantity is for one method than for another, seed by seed.
+
+    Attributes:
+        benchmark: As in `Row`, like the next ones.
+        metric: What was measured.
+        budget: Evaluations.
+        method: With its preset, if it has one.
+        baseline: The method that is subtracted.
+        mean: Of the differences.
+        low: Lower end of the 95 % confidence interval of the mean; None for a single pair.
+        high: Upper end.
+        n: Number of pairs.
+    """
+
+    benchmark: str
+    metric: str
+    budget: int
+    method: str
+    baseline: str
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean of a quantity after each number of evaluations, from ``first`` on.
+
+    Attributes:
+        benchmark: As in `Row`, like the next ones.
+        metric: What is drawn.
+        method: With its preset, if it has one.
+        first: The number of evaluations the first value belongs to.
+        mean: Over the repetitions.
+        low: Lower end of the 95 % confidence interval of the mean.
+        high: Upper end.
+        sd: Standard deviation of the sample.
+    """
+
+    benchmark: str
+    metric: str
+    method: str
+    first: int
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    sd: Sequence[float]
 
 
 def write_results(
@@ -75,6 +137,9 @@ def write_results(
     seeds: Sequence[int] = (),
     note: str = "",
     versions: Mapping[str, str] | None = None,
+    differences: Sequence[Difference] = (),
+    curves: Sequence[Curve] = (),
+    chart: str | None = None,
 ) -> None:
     """Write ``path.json``, and ``path.md`` rendered from it.
 
@@ -86,8 +151,11 @@ def write_results(
         seeds: Of what was random.
         note: A paragraph above the table: how it was measured, what the budget counts.
         versions: Of further packages that matter.
+        differences: Between methods.
+        curves: What the chart shows.
+        chart: A picture of the curves, SVG; it becomes ``path.svg``.
     """
-    found = {
+    found: dict[str, Any] = {
         "title": title,
         "command": command,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
@@ -102,9 +170,16 @@ def write_results(
         "note": note,
         "rows": [asdict(row) for row in rows],
     }
+    if differences:
+        found["differences"] = [asdict(difference) for difference in differences]
+    if curves:
+        found["curves"] = [asdict(curve) for curve in curves]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
-    write_atomic(path.with_suffix(".md"), render(found))
+    if chart is not None:
+        found["chart"] = f"{path.name}.svg"
+        write_atomic(path.with_name(found["chart"]), chart)
+    write_atomic(path.with_name(f"{path.name}.json"), _dumped(found))
+    write_atomic(path.with_name(f"{path.name}.md"), render(found))
 
 
 def render(found: Mapping[str, Any]) -> str:
@@ -112,12 +187,6 @@ def render(found: Mapping[str, Any]) -> str:
 
     Columns in which no row has anything are left out.
     """
-    order = ("benchmark", "method", "preset", "metric", "budget", "mean", "sd", "n", "paper")
-    columns = [
-        name
-        for name in (*order, "reference")
-        if any(row.get(name) is not None for row in found["rows"])
-    ]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     seeds = ", ".join(map(str, found["seeds"]))
     lines = [
@@ -127,13 +196,40 @@ def render(found: Mapping[str, Any]) -> str:
         + (f"; seeds {seeds}." if seeds else "."),
         "",
         *([found["note"], ""] if found["note"] else []),
-        "| " + " | ".join(columns) + " |",
-        "|" + " --- |" * len(columns),
     ]
-    for row in found["rows"]:
+    if "chart" in found:
+        lines += [f"![Means and 95 % confidence intervals]({found['chart']})", ""]
+    lines += _table(found["rows"], _ROW_COLUMNS)
+    if differences := found.get("differences"):
+        lines += ["", "## Differences on equal seeds", "", "Method minus baseline.", ""]
+        lines += _table(differences, _DIFFERENCE_COLUMNS)
+    return "\n".join(lines) + "\n"
+
+
+_ROW_COLUMNS = (
+    "benchmark", "method", "preset", "metric", "column", "budget", "mean", "sd", "low", "high", "n",
+    "paper", "paper_sd", "reference",
+)  # fmt: skip
+_DIFFERENCE_COLUMNS = (
+    "benchmark", "method", "baseline", "metric", "budget", "mean", "low", "high", "n",
+)  # fmt: skip
+
+
+def _table(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[str]:
+    columns = [name for name in order if any(row.get(name) is not None for row in rows)]
+    titles = [name.replace("_", " ") for name in columns]
+    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(columns)]
+    for row in rows:
         cells = ("" if row.get(name) is None else str(row[name]) for name in columns)
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _dumped(found: Mapping[str, Any]) -> str:
+    """Write JSON with a line for every value, but for lists of numbers one line."""
+    text = json.dumps(found, indent=1, allow_nan=False)
+    numbers = re.compile(r"\[\s+(-?\d[-+.\deE,\s]*?)\s+\]")
+    return numbers.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
 
 
 def processor() -> str:
@@ -144,5 +240,6 @@ def processor() -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Keep `DIGITS` significant digits."""
     return float(f"{value:.{DIGITS}g}")
