@@ -76,8 +76,8 @@ def test_only_named_columns_are_read(tmp_path):
 
 def test_progress_counts_rows(file):
     seen = []
-    read(file, progress=seen.append)
-    assert seen == [len(TEXTS)]
+    read(file, progress=lambda done, share: seen.append((done, share)))
+    assert seen == [(len(TEXTS), 1.0)]
 
 
 def test_many_chunks_stay_in_order(tmp_path):
@@ -85,10 +85,14 @@ def test_many_chunks_stay_in_order(tmp_path):
     rows = [[TEXTS[i % len(TEXTS)], i] for i in range(n)]
     path = write(tmp_path / "t.csv", ["arch", "acc"], rows)
     seen = []
-    read_rows = read(path, columns={"acc": Metric("i", "count")}, progress=seen.append)
+    read_rows = read(
+        path, columns={"acc": Metric("i", "count")}, progress=lambda *told: seen.append(told)
+    )
     assert read_rows.columns["i"].values.tolist() == list(range(n))
     assert SPACE.to_text(read_rows.archs[-3:]) == [row[0] for row in rows[-3:]]
-    assert seen == [CHUNK, 2 * CHUNK, n]
+    done, shares = zip(*seen, strict=True)
+    assert done == (CHUNK, 2 * CHUNK, n)
+    assert 0.4 < shares[0] < 0.6 < shares[1] <= shares[2] == 1
     bad = CHUNK + 3
     rows[bad - 1][1] = "?"
     with pytest.raises(ValueError, match=f"row {bad}: acc is '\\?'"):

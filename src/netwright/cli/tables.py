@@ -1,16 +1,21 @@
 """`netwright table`: tabular benchmarks on disk."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from netwright.cli.options import Json, Quiet, SpaceOption, SpaceSettings, settings
-from netwright.cli.output import print_json, remark, say
+from netwright.cli.options import Json, Quiet, SpaceSettings, settings
+from netwright.cli.output import duration, print_json, say
+from netwright.cli.reading import reading
 from netwright.config.objects import make_space
 from netwright.config.schema import SpaceConfig
 from netwright.tables.csv import import_csv, parse_column
 from netwright.tables.format import Table
+from netwright.tables.importers import SPACES, Format, recognise
+from netwright.tables.nasbench101 import import_nasbench101
+from netwright.tables.natsbench import import_natsbench
 
 app = typer.Typer(no_args_is_help=True, help="Import, describe and query tabular benchmarks.")
 
@@ -19,57 +24,131 @@ TableFile = Annotated[Path, typer.Argument(metavar="FILE", help="A table (.safet
 
 @app.command("import")
 def import_table(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file, possibly gzipped.")],
-    space: SpaceOption,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A CSV file, or an official file or folder.")
+    ],
+    space: Annotated[
+        str | None,
+        typer.Option(
+            "--space",
+            "-s",
+            help="For CSV: toy, nasbench101, nasbench201, or file.py:NAME. Official files have "
+            "one of their own.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The table to write; NAME.safetensors.")
+    ] = None,
+    file_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="What the file is. Not needed: the file itself tells."),
+    ] = None,
+    all_runs: Annotated[
+        bool,
+        typer.Option(
+            "--all-runs",
+            help="Of official files, keep single repeats (seeds) and halfway evaluations too, "
+            "beside their means.",
+        ),
+    ] = False,
+    at_epoch: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            help="Of NATS-Bench, keep the accuracies after N epochs of a training too. Repeatable.",
+        ),
     ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMN=METRIC[:UNIT]",
-            help="What a column is, e.g. acc=mydata/valid@100:percent. Repeatable. Not needed for "
-            "the NAS-Bench-101 and -201 files, whose columns are known.",
+            help="What a CSV column is, e.g. acc=mydata/valid@100:percent. Repeatable. Not needed "
+            "for the NAS-Bench-101 and -201 CSV files, whose columns are known.",
         ),
     ] = None,
     source: Annotated[str, typer.Option(help="Where the measurements come from.")] = "",
-    licence: Annotated[str, typer.Option(help="Their licence.")] = "not stated",
+    licence: Annotated[str | None, typer.Option(help="Their licence.")] = None,
     options: SpaceSettings = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a CSV file of measurements into a table that opens in milliseconds.
+    """Turn a file of measurements into a table that opens in milliseconds.
 
-    The CSV has a header and a row per architecture: its text form in a column `arch` (for
-    NAS-Bench-101 also `adjacency` and `operations`), and measurements in the others.
+    FILE is one of
+
+    * a CSV file, possibly gzipped: a header and a row per architecture, its text form in a column
+      `arch` (for NAS-Bench-101 also `adjacency` and `operations`), measurements in the others;
+
+    * `nasbench_only108.tfrecord` or `nasbench_full.tfrecord` of NAS-Bench-101;
+
+    * NATS-Bench's topology space: the folder `NATS-tss-v1_0-3ffb9-simple` (extracted), or
+      `NATS-tss-v1_0-3ffb9.pickle.pbz2`, or NAS-Bench-201's `.pth`. Nothing in them is executed.
+
+    `netwright table info` lists the metrics; docs/tables.md says which one to report.
     """
-    opened = make_space(SpaceConfig(name=space, **settings(options)))
+    kind = file_format or recognise(file)
+    name = _space_of(kind, space, file)
+    if kind != "csv" and options:
+        raise ValueError(f"--set is for CSV files: {file} is of all of {name}")
+    if kind != "natsbench" and at_epoch:
+        raise ValueError(f"--at-epoch is for NATS-Bench, and {file} is {kind}")
+    if kind != "csv" and column:
+        raise ValueError(f"--column is for CSV files, and {file} is {kind}")
+    if kind == "csv" and all_runs:
+        raise ValueError(f"--all-runs is for official files, and {file} is csv")
+    opened = make_space(SpaceConfig(name=name, **settings(options)))
     if out is None:
         out = Path(file.name.split(".")[0] + ".safetensors")
-    columns = dict(parse_column(text) for text in column) if column else None
-    shown = 0
-
-    def progress(rows: int) -> None:
-        nonlocal shown
-        if not quiet and rows - shown >= 100_000:
-            shown = rows
-            remark(f"{rows:,} rows ...")
-
-    rows = import_csv(
-        file,
-        opened,
-        source=source or file.name,
-        licence=licence,
-        columns=columns,
-        progress=progress,
-    )
+    source = source or file.name
+    begun = time.monotonic()
+    match kind:
+        case "csv":
+            with reading("rows", quiet=quiet) as progress:
+                columns = dict(parse_column(text) for text in column) if column else None
+                rows = import_csv(
+                    file,
+                    opened,
+                    source=source,
+                    licence=licence or "not stated",
+                    columns=columns,
+                    progress=progress,
+                )
+        case "nasbench101":
+            with reading("records", quiet=quiet) as progress:
+                rows = import_nasbench101(
+                    file,
+                    source=source,
+                    licence=licence or "Apache-2.0",
+                    all_runs=all_runs,
+                    progress=progress,
+                )
+        case "natsbench":
+            with reading("cells", quiet=quiet) as progress:
+                rows = import_natsbench(
+                    file,
+                    source=source,
+                    licence=licence or "MIT",
+                    all_runs=all_runs,
+                    at_epochs=at_epoch or (),
+                    progress=progress,
+                )
     table = Table.write(out, opened, rows)
-    table.verify()
+    seconds = time.monotonic() - begun
     if json:
-        print_json(table.info())
+        print_json(table.info() | {"seconds": seconds, "rows_per_second": len(table) / seconds})
         return
     say(f"wrote {out}: {len(table):,} architectures of {table.space_name}")
+    say(f"in {duration(seconds)}, {len(table) / seconds:,.0f} rows/s")
     say("metrics: " + ", ".join(table.metrics))
+
+
+def _space_of(kind: Format, space: str | None, file: Path) -> str:
+    own = SPACES.get(kind)
+    if own is None and space is None:
+        raise ValueError(f"{file} is a CSV file: say of which --space its architectures are")
+    if own is not None and space not in (None, own):
+        raise ValueError(f"{file} is a file of {own}, not of {space}: leave --space out")
+    return own or space or ""
 
 
 @app.command()

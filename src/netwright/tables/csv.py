@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -33,8 +33,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from netwright.graphs.batch import ArchitectureBatch
-from netwright.spaces.base import SearchSpace, parse_graph_text
+from netwright.spaces.base import SearchSpace
 from netwright.tables.format import Column, Rows, Unit
+from netwright.tables.reading import Progress, no_progress, read_graphs, read_texts
 
 #: What a column of a CSV file may be written in. ``percent`` becomes a fraction. An ``estimate``
 #: is a fraction that a model predicted: it is kept as it is, even where it leaves [0, 1].
@@ -125,7 +126,7 @@ def import_csv(
     source: str,
     licence: str,
     columns: Mapping[str, Metric] | None = None,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> Rows:
     """Read a benchmark, every architecture simplified and checked for membership.
 
@@ -137,7 +138,7 @@ def import_csv(
         source: Where the measurements come from.
         licence: Theirs.
         columns: What each column to import means; the profile of ``space`` if None.
-        progress: Called with the number of rows read so far.
+        progress: Told the number of rows read so far.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -147,7 +148,8 @@ def import_csv(
     path = Path(path)
     archs: list[ArchitectureBatch] = []
     values: list[Float64[Tensor, "row column"]] = []
-    with _open(path) as file:
+    size = max(path.stat().st_size, 1)
+    with path.open("rb") as raw, _text(raw) as file:
         records = _records(path, file)
         header = next(records, [])
         read_archs = _arch_reader(path, header, space)
@@ -160,7 +162,7 @@ def import_csv(
             parsed = [_numbers(by_column[p], header[p], done) for p in places]
             values.append(torch.stack(parsed, dim=1))
             done += len(chunk)
-            progress(done)
+            progress(done, raw.tell() / size)
     if not done:
         raise ValueError(f"{path} has a header but no rows")
     table = torch.cat(values)
@@ -171,13 +173,11 @@ def import_csv(
     return Rows(ArchitectureBatch.cat(archs), converted, source, licence)
 
 
-def _open(path: Path) -> io.TextIOWrapper:
-    with path.open("rb") as file:
-        zipped = file.read(2) == _GZIP
+def _text(raw: io.BufferedReader) -> io.TextIOWrapper:
+    zipped = raw.peek(2)[:2] == _GZIP
     # utf-8-sig: spreadsheets write a byte order mark
-    if zipped:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open("rt", encoding="utf-8-sig", newline="")
+    file = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if zipped else raw
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
 
 
 def _records(path: Path, file: io.TextIOWrapper) -> Iterator[list[str]]:
@@ -229,67 +229,18 @@ def _arch_reader(
         place = header.index("arch")
 
         def parse(by_column: Sequence[Sequence[str]], start: int) -> ArchitectureBatch:
-            return _checked(by_column[place], start, space, space.from_text)
+            return read_texts(by_column[place], space, name=lambda i: f"row {start + i + 1}")
 
     elif "adjacency" in header and "operations" in header:
         bits, labels = header.index("adjacency"), header.index("operations")
 
         def parse(by_column: Sequence[Sequence[str]], start: int) -> ArchitectureBatch:
             texts = [f"{o}:{a}" for o, a in zip(by_column[labels], by_column[bits], strict=True)]
-            return _checked(texts, start, space, lambda rows: _matrices(rows, space))
+            return read_graphs(texts, space, name=lambda i: f"row {start + i + 1}")
 
     else:
         raise ValueError(f"{path} needs a column 'arch', or 'adjacency' and 'operations'")
     return parse
-
-
-def _checked(
-    texts: Sequence[str],
-    start: int,
-    space: SearchSpace,
-    read: Callable[[Sequence[str]], ArchitectureBatch],
-) -> ArchitectureBatch:
-    """Read a chunk as `SearchSpace.parse` does; errors name the row."""
-    try:
-        archs = space.simplify(read(texts))
-    except ValueError:
-        for i, text in enumerate(texts):  # which one was it?
-            try:
-                read([text])
-            except ValueError as error:
-                raise ValueError(f"row {start + i + 1}: {error}") from error
-        raise
-    for i in (~space.is_valid(archs)).nonzero()[:, 0].tolist():
-        reason = space.invalid_reason(archs[i : i + 1])
-        raise ValueError(f"row {start + i + 1}: {texts[i]!r} is {reason}")
-    return archs
-
-
-def _matrices(texts: Sequence[str], space: SearchSpace) -> ArchitectureBatch:
-    """Do what `parse_graph_text` does, all graphs of one size at once."""
-    index = {name: i for i, name in enumerate(space.op_names)}
-    size = space.layout.max_nodes
-    ops = np.zeros((len(texts), size), dtype=np.int64)
-    adj = np.zeros((len(texts), size, size), dtype=bool)
-    num_nodes = np.zeros(len(texts), dtype=np.int64)
-    parts = [text.partition(":") for text in texts]
-    names = [labels.split(",") for labels, _, _ in parts]
-    groups: dict[int, list[int]] = {}
-    for i, labels in enumerate(names):
-        groups.setdefault(len(labels), []).append(i)
-    for n, rows in groups.items():
-        joined = "".join(parts[i][2] for i in rows).encode()
-        known = all(name in index for i in rows for name in names[i])
-        square = all(len(parts[i][2]) == n * n for i in rows) and len(joined) == len(rows) * n * n
-        if n > size or not known or not square or joined.strip(b"01"):
-            return parse_graph_text(texts, space.op_names, size)  # says what is wrong
-        matrix = (np.frombuffer(joined, dtype=np.uint8) == ord("1")).reshape(-1, n, n)
-        if np.tril(matrix).any():
-            return parse_graph_text(texts, space.op_names, size)
-        ops[rows, :n] = [[index[name] for name in names[i]] for i in rows]
-        adj[rows, :n, :n] = matrix
-        num_nodes[rows] = n
-    return ArchitectureBatch(*map(torch.from_numpy, (ops, adj, num_nodes)))
 
 
 def _numbers(cells: Sequence[str], name: str, start: int) -> Float64[Tensor, " row"]:

@@ -1,0 +1,34 @@
+"""Which importer reads a file, by what the file is."""
+
+from pathlib import Path
+from typing import Literal
+
+#: Kinds of benchmark files.
+Format = Literal["csv", "nasbench101", "natsbench"]
+
+#: The search space of each official benchmark.
+SPACES: dict[Format, str] = {"nasbench101": "nasbench101", "natsbench": "nasbench201"}
+
+_BZIP2, _ZIP, _PICKLE = b"BZh", b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_FRAME = 12  # length and checksum of the first record of a TFRecord file
+
+
+def recognise(path: Path | str) -> Format:
+    """Tell a TFRecord file of NAS-Bench-101, NATS-Bench's folder or file, and CSV apart.
+
+    A folder is NATS-Bench's; so are files compressed by bzip2 and those written by torch.save
+    (NAS-Bench-201). A TFRecord file begins with the length of a JSON list. All else is CSV.
+
+    Raises:
+        FileNotFoundError: If there is nothing at ``path``.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return "natsbench"
+    with path.open("rb") as file:
+        head = file.read(_FRAME + 1)
+    if head.startswith((_BZIP2, _ZIP)) or head.startswith(_PICKLE[: len(head)] or b"-"):
+        return "natsbench"
+    if head[4:8] == bytes(4) and head[_FRAME:] == b"[":
+        return "nasbench101"
+    return "csv"
