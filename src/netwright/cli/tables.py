@@ -12,12 +12,15 @@ from netwright.cli.reading import reading
 from netwright.config.objects import make_space
 from netwright.config.schema import SpaceConfig
 from netwright.tables.csv import import_csv, parse_column
+from netwright.tables.download import download as fetch
 from netwright.tables.format import Table
 from netwright.tables.importers import SPACES, Format, recognise
 from netwright.tables.nasbench101 import import_nasbench101
 from netwright.tables.natsbench import import_natsbench
 
-app = typer.Typer(no_args_is_help=True, help="Import, describe and query tabular benchmarks.")
+app = typer.Typer(
+    no_args_is_help=True, help="Download, import, describe and query tabular benchmarks."
+)
 
 TableFile = Annotated[Path, typer.Argument(metavar="FILE", help="A table (.safetensors).")]
 
@@ -149,6 +152,38 @@ def _space_of(kind: Format, space: str | None, file: Path) -> str:
     if own is not None and space not in (None, own):
         raise ValueError(f"{file} is a file of {own}, not of {space}: leave --space out")
     return own or space or ""
+
+
+@app.command()
+def download(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where the file is; https only.")],
+    sha256: Annotated[
+        str, typer.Option("--sha256", metavar="HEX", help="The checksum that its authors state.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="What to call it; as in the URL if left out.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PEM",
+            help="Certificates to trust instead of the system's; so does SSL_CERT_FILE.",
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Download an official file, verified by its SHA-256.
+
+    A download that was cut, or stopped with Ctrl-C, goes on with the same command. The file gets
+    its name only when its checksum was found right; one that is there already is verified.
+    """
+    with reading("", quiet=quiet, amount=lambda done: f"{done / 1e6:,.1f} MB") as progress:
+        path = fetch(url, out, sha256=sha256, ca_file=ca_file, progress=progress)
+    if json:
+        print_json({"path": str(path), "bytes": path.stat().st_size, "sha256": sha256.lower()})
+        return
+    say(f"{path}: {path.stat().st_size:,} bytes, SHA-256 as stated")
 
 
 @app.command()
