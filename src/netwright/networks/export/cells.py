@@ -68,9 +68,8 @@ def nasbench101_cell(ops: Sequence[str], adj: Sequence[Sequence[bool]]) -> CellC
         init[:0] = [
             f"# Nodes {nodes} make up the output: they share its channels, and the",
             "# first ones get what does not divide evenly.",
-            f"split = [channels // {len(heads)} + (i < channels % {len(heads)}) "
-            f"for i in range({len(heads)})]",
-            *(["self.split = split"] if cut else []),
+            f"split = {'self.split = ' * cut}[channels // {len(heads)} + "
+            f"(i < channels % {len(heads)}) for i in range({len(heads)})]",
         ]
     parts = [f"node{node}" for node in heads]
     if len(heads) > 1:

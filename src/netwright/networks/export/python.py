@@ -44,7 +44,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def trained(weights: Path = Path(__file__).with_suffix(".safetensors")) -> Network:
+def trained(weights: Path = WEIGHTS) -> Network:
     """Return the network with its trained weights, ready to classify."""
     network = Network()
     network.load_state_dict(read_safetensors(weights))
@@ -91,6 +91,8 @@ def _file(code: NetworkCode, arch: str, card: Card, *, trained: bool) -> str:
     if card.mean:
         constants += ["# Per channel, of the training images scaled to [0, 1].\n"]
         constants += [constant("MEAN", card.mean), constant("STD", card.std)]
+    if trained:
+        constants.append('WEIGHTS = Path(__file__).with_suffix(".safetensors")\n')
     library = "import json\nfrom pathlib import Path\n\n" if trained else ""
     parts = [
         f'"""{_words(code, card, trained=trained)}"""\n',
@@ -143,7 +145,7 @@ def constant(name: str, value: str | Sequence[str | float]) -> str:
     else:
         items = [f"{literal(item)}," for item in value]
         line = f"{name} = ({' '.join(items).removesuffix(',' * (len(items) > 1))})"
-    if len(line) > LINE:
+    if len(line) > LINE and (len(items) > 1 or len(items[0]) <= LINE - 4):
         line = "\n".join([f"{name} = (", *(f"    {item}" for item in items), ")"])
     return line + "\n"
 
