@@ -100,14 +100,19 @@ BLOCK = """
 import sys
 
 
-class OnlyTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
 BLOCKED = {"netwright", "numpy", "safetensors", "jaxtyping", "beartype", "pydantic", "scipy"}
-sys.meta_path.insert(0, OnlyTorch())
+
+
+class OnlyTorch:  # what is blocked is nowhere to be found, as if it were not installed
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in BLOCKED:
+            return self.finder.find_spec(name, path, target)
+
+
+sys.meta_path[:] = map(OnlyTorch, sys.meta_path)
 for name in BLOCKED:
     try:
         __import__(name)
