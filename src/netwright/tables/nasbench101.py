@@ -32,7 +32,9 @@ A cell is stored with its nodes in the file's order: the number of parameters de
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+import math
+from array import array
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -53,14 +55,12 @@ REPEATS: Final = 3
 #: Records between two reports of progress.
 REPORT = 1 << 14
 
-# A metric's name in the table, its field in the protocol buffer, and its unit.
-_QUANTITIES: tuple[tuple[str, str, Unit], ...] = (
-    ("train", "train_accuracy", "fraction"),
-    ("valid", "validation_accuracy", "fraction"),
-    ("test", "test_accuracy", "fraction"),
-    ("train-seconds", "training_time", "seconds"),
-)
-_FIELDS = tuple(field for _, field, _ in _QUANTITIES)
+_QUANTITIES: Final[dict[str, Unit]] = {
+    "train": "fraction",
+    "valid": "fraction",
+    "test": "fraction",
+    "train-seconds": "seconds",
+}
 _CELLS = 1 << 14
 
 
@@ -127,6 +127,8 @@ def metrics_message() -> Any:
         for number, (label, kind) in enumerate(fields, 1):
             one = made.field.add(name=label, number=number, label=field.LABEL_OPTIONAL)
             one.type = kind  # type: ignore[assignment]  # an enumeration, an int at run time
+            if kind == field.TYPE_DOUBLE:
+                one.default_value = "nan"  # what is missing is not zero
 
     message(
         "ModelMetrics",
@@ -160,8 +162,10 @@ class _Trainings:
         self.texts: list[str] = []
         self.first: list[int] = []  # number of the cell's first record
         self.parameters: list[int] = []
-        self.results: dict[int, NDArray[np.float32]] = {}  # by epochs: cell, repeat, evaluation, 4
-        self.repeats: dict[int, NDArray[np.uint8]] = {}
+        # By number of epochs: cell after cell, repeat, evaluation and quantity.
+        self.results: dict[int, array[float]] = {}
+        self.repeats: dict[int, bytearray] = {}
+        self.blank = array("f", [math.nan]) * (REPEATS * evaluations * len(_QUANTITIES))
 
     def add(self, data: bytes, parse: Callable[[bytes], Any], number: int) -> None:
         """Read one record.
@@ -169,7 +173,7 @@ class _Trainings:
         Raises:
             ValueError: If it is not what an official record is.
         """
-        module_hash, epochs, adjacency, operations, encoded = _fields(json.loads(data))
+        module_hash, epochs, adjacency, operations, encoded = _fields(json.loads(data.decode()))
         text = f"{operations}:{adjacency}"
         metrics = _decode(encoded, parse)
         key = bytes.fromhex(module_hash)
@@ -182,32 +186,28 @@ class _Trainings:
             raise ValueError(
                 f"module {module_hash} is another cell than in record {self.first[row]}"
             )
-        results = self._room(epochs, row)
-        repeat = self.repeats[epochs][row]
-        if repeat == REPEATS:
+        results, repeats = self._room(epochs, row)
+        if repeats[row] == REPEATS:
             raise ValueError(
                 f"a fourth training of module {module_hash} for {epochs} epochs, where official "
                 f"files have {REPEATS}"
             )
-        results[row, repeat] = _evaluations(metrics)[-self.evaluations :]
-        self.repeats[epochs][row] += 1
+        values = _values(metrics, self.evaluations)
+        start = (REPEATS * row + repeats[row]) * len(values)
+        results[start : start + len(values)] = values
+        repeats[row] += 1
 
-    def _room(self, epochs: int, row: int) -> NDArray[np.float32]:
-        """Return the results for so many epochs, grown to hold ``row``."""
-        results = self.results.get(epochs)
-        if results is None:
+    def _room(self, epochs: int, row: int) -> tuple["array[float]", bytearray]:
+        """Return results and numbers of repeats for so many epochs, with room for ``row``."""
+        if epochs not in self.results:
             if not 0 < epochs < 10_000 or len(self.results) == 16:
                 raise ValueError(f"{epochs} is no number of epochs of an official file")
-            results = np.empty((0, REPEATS, self.evaluations, len(_FIELDS)), np.float32)
-            self.repeats[epochs] = np.zeros(0, np.uint8)
-        if row >= len(results):
-            more = max(1024, row + 1 - len(results), len(results) // 2)
-            rest = np.full((more, *results.shape[1:]), np.nan, np.float32)
-            results = np.concatenate([results, rest])
-            counted = self.repeats[epochs]
-            self.repeats[epochs] = np.concatenate([counted, np.zeros(more, np.uint8)])
-        self.results[epochs] = results
-        return results
+            self.results[epochs], self.repeats[epochs] = array("f"), bytearray()
+        results, repeats = self.results[epochs], self.repeats[epochs]
+        while len(repeats) <= row:
+            repeats.append(0)
+            results.extend(self.blank)
+        return results, repeats
 
     def architectures(self, path: str) -> ArchitectureBatch:
         """Return the cells, their nodes in the file's order."""
@@ -227,26 +227,21 @@ class _Trainings:
 
     def columns(self, all_runs: bool) -> dict[str, Column]:
         """Return every metric."""
-        count = len(self.texts)
         made = {"parameters": Column(torch.tensor(self.parameters, dtype=torch.float64), "count")}
         for epochs in sorted(self.results):
-            results = self.results[epochs][:count]
-            if len(results) < count:  # cells without a training of so many epochs, at the end
-                missing = count - len(results)
-                results = np.pad(
-                    results, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=np.nan
-                )
-            trained = np.zeros(count)
-            trained[: len(self.repeats[epochs])] = self.repeats[epochs][:count]
-            made[f"cifar10/repeats@{epochs}"] = Column(torch.from_numpy(trained), "count")
+            flat, repeats = self._room(epochs, len(self.texts) - 1)
+            shape = (-1, REPEATS, self.evaluations, len(_QUANTITIES))
+            results = np.frombuffer(flat, np.float32).reshape(shape)
+            trained = torch.tensor(list(repeats), dtype=torch.float64)
+            made[f"cifar10/repeats@{epochs}"] = Column(trained, "count")
             for place, evaluation in enumerate(("-half", "")[-self.evaluations :]):
-                for i, (quantity, _, unit) in enumerate(_QUANTITIES):
+                for i, (quantity, unit) in enumerate(_QUANTITIES.items()):
                     runs = results[:, :, place, i]
                     name = f"cifar10/{quantity}{evaluation}"
                     made[f"{name}@{epochs}"] = Column(_mean(runs), unit)
                     if all_runs:
                         for k in range(REPEATS):
-                            run = torch.from_numpy(runs[:, k])
+                            run = torch.from_numpy(runs[:, k].copy())
                             made[f"{name}-run{k + 1}@{epochs}"] = Column(run, unit)
         return made
 
@@ -268,25 +263,21 @@ def _decode(encoded: str, parse: Callable[[bytes], Any]) -> Any:
         raise ValueError(f"its metrics are unreadable ({error})") from error
 
 
-def _evaluations(metrics: Any) -> list[list[float]]:
-    """Return the evaluations halfway and at the end, in the order of `_QUANTITIES`."""
+def _values(metrics: Any, evaluations: int) -> "array[float]":
+    """Return the last evaluations, each in the order of `_QUANTITIES`."""
     if len(metrics.evaluation_data) != 3 or metrics.trainable_parameters < 1:
         raise ValueError(
             f"it has {len(metrics.evaluation_data)} evaluations and "
             f"{metrics.trainable_parameters} parameters, where official records have 3 and some"
         )
-    found = []
-    for evaluation in metrics.evaluation_data[1:]:
-        values = [getattr(evaluation, field) for field in _FIELDS if evaluation.HasField(field)]
-        if len(values) < len(_FIELDS) or not _plausible(values):
+    values = array("f")
+    for evaluation in metrics.evaluation_data[-evaluations:]:
+        train, valid = evaluation.train_accuracy, evaluation.validation_accuracy
+        test, seconds = evaluation.test_accuracy, evaluation.training_time
+        if not (0 <= train <= 1 and 0 <= valid <= 1 and 0 <= test <= 1 and 0 <= seconds < math.inf):
             raise ValueError(f"its evaluation is {' '.join(str(evaluation).split())}: damaged")
-        found.append(values)
-    return found
-
-
-def _plausible(values: Sequence[float]) -> bool:
-    *accuracies, seconds = values
-    return all(0 <= accuracy <= 1 for accuracy in accuracies) and 0 <= seconds < float("inf")
+        values.extend((train, valid, test, seconds))
+    return values
 
 
 def _mean(runs: NDArray[np.float32]) -> torch.Tensor:

@@ -7,7 +7,8 @@ those 8 bytes, the data, and a checksum of the data. A checksum is a CRC-32C, ro
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,14 +25,19 @@ def masked_crc(data: bytes) -> int:
     Raises:
         ImportError: If google-crc32c is missing.
     """
+    crc = _crc32c()(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@cache
+def _crc32c() -> Callable[[bytes], int]:
     try:
-        import google_crc32c
+        from google_crc32c import value
     except ImportError as missing:
         raise ImportError(
             "reading TFRecord files needs google-crc32c: pip install 'netwright[data]'"
         ) from missing
-    crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return value  # type: ignore[no-any-return]
 
 
 def read_records(path: Path | str) -> Iterator[tuple[bytes, float]]:
