@@ -10,6 +10,7 @@ from netwright.evaluation import Evaluation
 from netwright.graphs import hashing
 from netwright.rng import stream
 from netwright.runs.run import Run
+from netwright.runs.samples import Draw, Samples, SampleTrace, TraceStep
 from netwright.search import Chunk, Step
 from netwright.searchers.base import Proposals
 
@@ -65,6 +66,38 @@ def log(run, space, numbers, proposals, result, status):
     keys = tuple(hashing.to_hex(space.keys(archs)))
     chunk = Chunk(0, tuple(numbers), keys, proposals, result, status)
     run.ledger.append(chunk, space.to_text(archs))
+
+
+def samples_of(space, texts):
+    """Samples with these valid architectures, None being an invalid one, and a trace."""
+    ops = len(space.op_names)
+    uniform = (1 / ops,) * ops
+    log_op = -math.log(ops)
+    steps = [
+        TraceStep(
+            op=i % ops,
+            op_probability=uniform,
+            edges=tuple(range(i)),
+            edge_probability=(0.5,) * i,
+            free=(True,) * i,
+            weight=(0.75, 0.25),
+            log_op=log_op,
+            log_edges=-i * math.log(2),
+        )
+        for i in range(3)
+    ]
+    draws = [
+        Draw(
+            arch=text,
+            key=None if text is None else f"{hash(text) & 0xFFFF:032x}",
+            density=None if text is None else 0.9 if i % 2 else 0.5,
+            log_prob=-2.0 - i,
+        )
+        for i, text in enumerate(texts)
+    ]
+    total = math.fsum(step.log_op + step.log_edges for step in steps)
+    trace = SampleTrace(steps=tuple(steps), log_prob=total)
+    return Samples(last_row=1, draws=tuple(draws), trace=trace)
 
 
 class Page(HTMLParser):

@@ -17,7 +17,7 @@ PROBE = """<!doctype html><iframe src="report.html" width="{width}" height="4000
 const frame = document.querySelector("iframe");
 setTimeout(async () => {{
   const page = frame.contentDocument, root = page.documentElement;
-  const marks = () => page.querySelectorAll(".mark-symbol path").length;
+  const marks = () => page.querySelectorAll("[data-chart=progress] .mark-symbol path").length;
   const facts = {{ charts: page.querySelectorAll("svg.marks").length, points: marks() }};
   facts.overflow = root.scrollWidth - root.clientWidth;
   facts.loaded = frame.contentWindow.performance.getEntriesByType("resource").length;
@@ -47,7 +47,7 @@ def test_charts_are_drawn_without_a_network(tmp_path, width):
     words = re.search(r"FACTS (.*) END", dom)[1].split()
     facts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
     assert facts == {
-        "charts": 3,  # progress, epsilon, entropy
+        "charts": 8,  # progress, operations and topology by origin, edges, entropy, epsilon
         "points": 40,  # 39 dots and one cross
         "overflow": 0,
         "loaded": 0,

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from report_samples import Page, config, initial, make_run, repeat
+from report_samples import Page, config, initial, make_run, repeat, samples_of
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
@@ -70,7 +70,8 @@ def test_a_page_agrees_with_the_ledger(tmp_path, space):
     assert [(s["evaluations"], s["value"]) for s in steps] == [
         (10 * (i + 1), 1 / (i + 1)) for i in range(4)
     ]
-    assert len(page.charts["statistic 1"]["datasets"]["steps"]) == 3  # one NaN left out
+    assert len(page.charts["generator entropy"]["datasets"]["steps"]) == 3  # one NaN left out
+    assert "statistic 1" not in page.charts
     assert "4 the loss is NaN evaluations 4, 14, 24, 34" in page.text
     assert "method.explorer.model er" in page.text
     assert f"torch {torch.__version__}" in page.text
@@ -142,7 +143,8 @@ class Hostile(SearchSpace):
         return parse_graph_text(texts, self.op_names, 3)
 
 
-def test_hostile_names_stay_text(tmp_path):
+@pytest.mark.parametrize("several", [False, True])
+def test_hostile_names_stay_text(tmp_path, several):
     space = Hostile()
     settings = config(space=HOSTILE, budget=2) | {HOSTILE: HOSTILE, "method": {"name": HOSTILE}}
     run = make_run(
@@ -156,18 +158,30 @@ def test_hostile_names_stay_text(tmp_path):
     )
     final = [{"name": HOSTILE, "arch": HOSTILE, "metrics": {HOSTILE: 0.5}, "seeds": 1}]
     (run.folder / "final.json").write_text(json.dumps(final), encoding="utf-8")
-    html = report_html([run], space)
+    samples_of(space, [HOSTILE, None]).write(run.folder)
+    another = make_run(
+        tmp_path / '<i>&"',
+        space,
+        [0.5, 0.4],
+        settings=settings | {"method": {"name": HOSTILE, HOSTILE: HOSTILE}},
+        origins=[HOSTILE, "b"],
+        extras={HOSTILE: torch.ones(2)},
+    )
+    html = report_html([run, another] if several else [run], space)
     page = Page(html)
+    for part in ("Operations and edges over time", "Clustering and path length", "Samples at"):
+        assert part in page.text
+    assert ("How one sample came to be" in page.text) != several
     assert len(page.all("script")) == 3  # the data, the library, the page's own
-    assert not page.all("b", **{"class": None})
     assert not [a for _, attrs in page.tags for a in attrs if a.startswith("on")]
     start = html.index('<script type="application/json"')
     block = html[start : html.index("</script>", start)]
     assert HOSTILE not in html
     assert "<!--" not in html
     assert "alert(1)</script" not in block
-    point = page.charts["progress"]["datasets"]["scored"][0]
-    assert point["origin"] == HOSTILE
+    if not several:
+        point = page.charts["progress"]["datasets"]["scored"][0]
+        assert point["origin"] == HOSTILE
     assert HOSTILE.replace("\u2028", " ") in page.text
 
 
@@ -228,21 +242,9 @@ def test_outliers_are_out_of_view_and_counted(tmp_path):
     assert "show all scores" not in even.text
 
 
-def test_several_runs_are_overlaid(tmp_path):
-    space = NASBench201()
-    runs = [make_run(tmp_path / f"r{i}", space, [s - i / 10 for s in SCORES]) for i in range(3)]
-    page = page_of(*runs, space=space)
-    assert "3 runs on NAS-Bench-201" in page.text
-    curves = page.charts["progress"]["datasets"]["curves"]
-    assert {point["run"] for point in curves} == {"r0", "r1", "r2"}
-    assert len({point["colour"] for point in curves}) == 3
-    assert set(page.charts["progress"]["datasets"]) == {"curves"}
-    for run in runs:
-        ends = [p["score"] for p in curves if p["run"] == run.folder.name]
-        assert ends[-1] == run.ledger.best().score
-    assert {s["run"] for s in page.charts["statistic 0"]["datasets"]["steps"]} == {"r0", "r1", "r2"}
+def test_a_page_needs_a_run():
     with pytest.raises(ValueError, match="at least one run"):
-        report_html([], space)
+        report_html([], Toy())
 
 
 def test_retrained_architectures_are_compared(tmp_path):
@@ -264,6 +266,7 @@ def test_retrained_architectures_are_compared(tmp_path):
 def test_a_ledger_of_another_space_still_makes_a_page(tmp_path):
     page = page_of(make_run(tmp_path / "a", NASBench201(), SCORES), space=Toy())
     assert page.text.count("This architecture cannot be drawn") == 11
+    assert "The ledger's architectures cannot be read" in page.text
     assert "Best score 0.8900" in page.text
 
 

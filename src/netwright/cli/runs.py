@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -9,6 +10,7 @@ import typer
 
 from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
+from netwright.cli.samples import update_samples
 from netwright.config.objects import make_evaluator, make_searcher, make_space
 from netwright.config.schema import (
     CustomConfig,
@@ -243,17 +245,25 @@ def conclude(run: Run, *, json: bool, quiet: bool) -> None:
 
 
 def write_page(runs: list[Run], path: Path, space: str | None = None) -> Path:
-    """Write the report of runs of one space, by default the one their configurations name."""
+    """Write the report of runs of one space, by default the one their configurations name.
+
+    What a run's generator draws is part of it, and is drawn if it was not yet.
+    """
     from netwright.report.page import write_report  # the chart stack takes a second to import
 
     if space is not None:
-        return write_report(runs, make_space(SpaceConfig(name=space)), path)
-    if any("space" not in run.config for run in runs):
+        found = make_space(SpaceConfig(name=space))
+    elif any("space" not in run.config for run in runs):
         raise ValueError("a run made in Python does not name its space: give --space")
-    names = {run.config["space"]["name"] for run in runs}
-    if len(names) > 1:
-        raise ValueError(f"runs of different spaces cannot share a report: {', '.join(names)}")
-    return write_report(runs, make_space(stored_config(runs[0]).space), path)
+    else:
+        names = {run.config["space"]["name"] for run in runs}
+        if len(names) > 1:
+            raise ValueError(f"runs of different spaces cannot share a report: {', '.join(names)}")
+        found = make_space(stored_config(runs[0]).space)
+    for run in runs:
+        if {"space", "method", "evaluator"} <= run.config.keys():  # not of a run made in Python
+            update_samples(run, partial(stored_config, run))
+    return write_report(runs, found, path)
 
 
 def stored_config(run: Run, changes: dict[str, Any] | None = None) -> RunConfig:

@@ -1,8 +1,4 @@
-"""The charts of the page, as Vega-Lite specifications made with Altair.
-
-Colours are variables of the page's style sheet, so that the charts follow a light, a dark and a
-printed page without being drawn again.
-"""
+"""The charts of scores and of searchers' statistics, against evaluations."""
 
 import math
 from collections.abc import Sequence
@@ -10,65 +6,97 @@ from statistics import median
 from typing import Any
 
 from netwright.report import words
+from netwright.report.methods import Method
 from netwright.report.summary import Summary, is_failed
+from netwright.report.vega import BAD, CONFIG, INK, Rows, Spec, finished, origin_colours
 
 MAX_POINTS = 4000  # proposals drawn; more cannot be told apart, and the page stays small
 _MAX_STEPS = 800
-_FONT = "system-ui, -apple-system, Segoe UI, Roboto, sans-serif"
-_INK, _MUTED, _GRID, _BAD = (f"var(--{name})" for name in ("ink", "muted", "grid", "bad"))
-
-_CONFIG: dict[str, Any] = {
-    "background": "transparent",
-    "font": _FONT,
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": _MUTED, "titleColor": _MUTED, "gridColor": _GRID, "domainColor": _GRID,
-        "tickColor": _GRID, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500,
-        "labelPadding": 6, "titlePadding": 10, "tickSize": 0, "labelFlush": True,
-    },
-    "axisX": {"grid": False},
-    "axisY": {"domain": False},
-}  # fmt: skip
-
-_USUAL = {"generator": 0, "explorer": 1, "mutation": 2, "random": 4, "initial": 5}
-_HUES = 7
 
 
-def origin_colours(origins: Sequence[str]) -> dict[str, str]:
-    """Give every origin a colour: the usual ones always the same, the others what is left."""
-    free = [i for i in range(_HUES) if i not in {_USUAL.get(o) for o in origins}] or [0]
-    others = [o for o in origins if o not in _USUAL]
-    hue = {o: _USUAL[o] for o in origins if o in _USUAL}
-    hue |= {o: free[i % len(free)] for i, o in enumerate(others)}
-    return {origin: f"var(--hue{hue[origin]})" for origin in origins}
+def progress(summary: Summary) -> Spec:
+    """Return the chart of one run's scores against evaluations.
 
-
-def run_colours(summaries: Sequence[Summary]) -> list[str]:
-    """Give every run a colour; a single run is drawn in ink."""
-    if len(summaries) == 1:
-        return [_INK]
-    return [f"var(--hue{i % _HUES})" for i in range(len(summaries))]
-
-
-def progress(summaries: Sequence[Summary]) -> dict[str, Any]:
-    """Return the chart of scores against evaluations.
-
-    The best score so far is a step curve for each run. Of a single run the proposals are shown
-    as well, by origin, and its failures at the bottom. The parameter ``hidden`` lists origins
-    not to show; ``full`` asks for the range of all scores instead of the upper part.
+    The best score so far is a step curve; the proposals are dots, coloured by origin, and the
+    failures are crosses at the bottom. The parameter ``hidden`` lists origins not to show;
+    ``full`` asks for the range of all scores instead of the upper part.
     """
     import altair as alt  # half a second, and only reports need it
 
-    low, robust, high = score_range(summaries)
-    curves: list[dict[str, Any]] = [
-        {"evaluation": x, "score": y, "run": summary.name, "colour": colour}
-        for summary, colour in zip(summaries, run_colours(summaries), strict=True)
+    curve: Rows = [
+        {"evaluation": x, "score": y, "run": summary.name, "colour": INK}
         for x, y in summary.incumbents()
         if math.isfinite(y)
     ]
+    x, y = score_axes([summary])
+    line = (
+        alt.Chart(alt.NamedData("curves"))
+        .mark_line(interpolate="step-after", strokeWidth=2.2, clip=True, strokeJoin="round")
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("colour:N", scale=None),
+            detail="run:N",
+            tooltip=[
+                alt.Tooltip("score:Q", title="best so far", format=".5~g"),
+                alt.Tooltip("evaluation:Q", title="from evaluation"),
+                alt.Tooltip("run:N"),
+            ],
+        )
+    )
+    datasets = {"curves": curve} | _points(summary)
+    size = 50 if len(datasets["scored"]) <= 300 else 24
+    told = [
+        alt.Tooltip("evaluation:Q"),
+        alt.Tooltip("origin:N"),
+        alt.Tooltip("arch:N", title="architecture"),
+    ]
+    points = (
+        alt.Chart(alt.NamedData("scored"))
+        .transform_filter("indexof(hidden, datum.origin) < 0")
+        .mark_circle(size=size, opacity=0.6, clip=True)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("colour:N", scale=None),
+            tooltip=[alt.Tooltip("score:Q", format=".5~g"), *told],
+        )
+    )
+    crosses = (
+        alt.Chart(alt.NamedData("failed"))
+        .transform_filter("indexof(hidden, 'failed') < 0")
+        .mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=40, strokeWidth=1.8, yOffset=-7)
+        .encode(
+            x=x,
+            y=alt.value("height"),
+            color=alt.value(BAD),
+            tooltip=[alt.Tooltip("reason:N", title="failed"), *told],
+        )
+    )
+    best = (
+        alt.Chart(alt.NamedData("best"))
+        .mark_text(align="right", dx=-6, dy=-10, fontSize=13, fontWeight=700, color=INK)
+        .encode(x=x, y=y, text="text:N")
+    )
+    datasets["best"] = [c | {"text": words.score(c["score"])} for c in curve[-1:]]
+    chart = alt.layer(points, crosses, line, best).add_params(*score_parameters())
+    chart = chart.properties(width="container", height=340)
+    return finished(chart.configure(**CONFIG).to_dict(), datasets)
+
+
+def score_parameters() -> list[Any]:
+    """Return what the controls above a chart of scores set: ``full`` and ``hidden``."""
+    import altair as alt  # as above
+
+    return [alt.param(name="full", value=False), alt.param(name="hidden", value=[])]
+
+
+def score_axes(summaries: Sequence[Summary]) -> tuple[Any, Any]:
+    """Return the axes of a chart of scores against evaluations, its y following ``full``."""
+    import altair as alt  # as above
+
+    low, robust, high = score_range(summaries)
     end = max([1, *(summary.rows[-1].index + 1 for summary in summaries if summary.rows)])
-    full = alt.param(name="full", value=False)
-    hidden = alt.param(name="hidden", value=[])
     x = alt.X(
         "evaluation:Q",
         title="evaluations",
@@ -86,62 +114,7 @@ def progress(summaries: Sequence[Summary]) -> dict[str, Any]:
         ),
         axis=alt.Axis(tickCount=6),
     )
-    line = (
-        alt.Chart(alt.NamedData("curves"))
-        .mark_line(interpolate="step-after", strokeWidth=2.2, clip=True, strokeJoin="round")
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("colour:N", scale=None),
-            detail="run:N",
-            tooltip=[
-                alt.Tooltip("score:Q", title="best so far", format=".5~g"),
-                alt.Tooltip("evaluation:Q", title="from evaluation"),
-                alt.Tooltip("run:N"),
-            ],
-        )
-    )
-    datasets: dict[str, list[dict[str, Any]]] = {"curves": curves}
-    layers = [line]
-    if len(summaries) == 1:
-        datasets |= _points(summaries[0])
-        size = 50 if len(datasets["scored"]) <= 300 else 24
-        told = [
-            alt.Tooltip("evaluation:Q"),
-            alt.Tooltip("origin:N"),
-            alt.Tooltip("arch:N", title="architecture"),
-        ]
-        points = (
-            alt.Chart(alt.NamedData("scored"))
-            .transform_filter("indexof(hidden, datum.origin) < 0")
-            .mark_circle(size=size, opacity=0.6, clip=True)
-            .encode(
-                x=x,
-                y=y,
-                color=alt.Color("colour:N", scale=None),
-                tooltip=[alt.Tooltip("score:Q", format=".5~g"), *told],
-            )
-        )
-        crosses = (
-            alt.Chart(alt.NamedData("failed"))
-            .transform_filter("indexof(hidden, 'failed') < 0")
-            .mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=40, strokeWidth=1.8, yOffset=-7)
-            .encode(
-                x=x,
-                y=alt.value("height"),
-                color=alt.value(_BAD),
-                tooltip=[alt.Tooltip("reason:N", title="failed"), *told],
-            )
-        )
-        best = (
-            alt.Chart(alt.NamedData("best"))
-            .mark_text(align="right", dx=-6, dy=-10, fontSize=13, fontWeight=700, color=_INK)
-            .encode(x=x, y=y, text="text:N")
-        )
-        datasets["best"] = [c | {"text": words.score(c["score"])} for c in curves[-1:]]
-        layers = [points, crosses, line, best]
-    chart = alt.layer(*layers).add_params(full, hidden).properties(width="container", height=340)
-    return _finished(chart.configure(**_CONFIG).to_dict(), datasets)
+    return x, y
 
 
 def score_range(summaries: Sequence[Summary]) -> tuple[float, float, float]:
@@ -169,7 +142,7 @@ def drawn(summary: Summary) -> int:
     return max(1, math.ceil(len(summary.rows) / MAX_POINTS))
 
 
-def _points(summary: Summary) -> dict[str, list[dict[str, Any]]]:
+def _points(summary: Summary) -> dict[str, Rows]:
     colour = origin_colours(list(dict.fromkeys(row.origin for row in summary.rows)))
     improved = {x for x, _ in summary.incumbents()}
     stride = drawn(summary)
@@ -189,56 +162,63 @@ def _points(summary: Summary) -> dict[str, list[dict[str, Any]]]:
     return {"scored": scored, "failed": failed}
 
 
-def statistics(summaries: Sequence[Summary]) -> dict[str, dict[str, Any]]:
-    """Return one small chart for each statistic of the searchers, against evaluations."""
+def names_of_statistics(summaries: Sequence[Summary]) -> list[str]:
+    """Name what the searchers said of themselves, finite at least once."""
+    found = (
+        key
+        for summary in summaries
+        for step in summary.steps
+        for key, value in step.stats.items()
+        if math.isfinite(value)
+    )
+    return list(dict.fromkeys(found))
+
+
+def statistic(
+    name: str, methods: Sequence[Method], *, height: int = 110, share: bool = False
+) -> Spec:
+    """Return the chart of one statistic of the searchers, against evaluations.
+
+    Args:
+        name: Of the statistic.
+        methods: Whose runs are shown, each in its method's colour.
+        height: In pixels.
+        share: Whether it is a share, to be shown in percent from 0 to 1.
+    """
     import altair as alt  # as above
 
-    names = dict.fromkeys(key for s in summaries for step in s.steps for key in step.stats)
-    charts = {}
-    for name in names:
-        values = []
-        for summary, colour in zip(summaries, run_colours(summaries), strict=True):
+    values: Rows = []
+    for method in methods:
+        for summary in method.runs:
             mine = [
                 {"evaluations": step.evaluations, "value": step.stats[name]}
                 for step in summary.steps
                 if math.isfinite(step.stats.get(name, math.nan))
             ]
-            ink = colour if len(summaries) > 1 else "var(--hue0)"
             stride = max(1, math.ceil(len(mine) / _MAX_STEPS))
-            values += [v | {"run": summary.name, "colour": ink} for v in mine[::stride]]
-        if not values:
-            continue
-        few = len(values) <= len(summaries)
-        chart = (
-            alt.Chart(alt.NamedData("steps"))
-            .mark_line(strokeWidth=1.8, strokeJoin="round", point={"size": 60} if few else False)
-            .encode(
-                x=alt.X("evaluations:Q", title=None, axis=alt.Axis(tickCount=3, labelOverlap=True)),
-                y=alt.Y(
-                    "value:Q",
-                    title=None,
-                    scale=alt.Scale(zero=False),
-                    axis=alt.Axis(tickCount=3, format="~s")
-                    if _large(values)
-                    else alt.Axis(tickCount=3),
-                ),
-                color=alt.Color("colour:N", scale=None),
-                detail="run:N",
-                tooltip=[
-                    alt.Tooltip("value:Q", title=name, format=".4~g"),
-                    alt.Tooltip("evaluations:Q"),
-                ],
-            )
-            .properties(width="container", height=110)
+            about = {"run": summary.name, "colour": method.colour}
+            values += [v | about for v in mine[::stride]]
+    few = len(values) <= len({value["run"] for value in values})
+    form = "%" if share else "~s" if _large(values) else "~g"
+    scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=False)
+    chart = (
+        alt.Chart(alt.NamedData("steps"))
+        .mark_line(strokeWidth=1.8, strokeJoin="round", point={"size": 60} if few else False)
+        .encode(
+            x=alt.X("evaluations:Q", title=None, axis=alt.Axis(tickCount=3, labelOverlap=True)),
+            y=alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, format=form)),
+            color=alt.Color("colour:N", scale=None),
+            detail="run:N",
+            tooltip=[
+                alt.Tooltip("value:Q", title=name, format=".4~g"),
+                alt.Tooltip("evaluations:Q"),
+                alt.Tooltip("run:N"),
+            ],
         )
-        charts[name] = _finished(chart.configure(**_CONFIG).to_dict(), {"steps": values})
-    return charts
+        .properties(width="container", height=height)
+    )
+    return finished(chart.configure(**CONFIG).to_dict(), {"steps": values})
 
 
 def _large(values: Sequence[dict[str, Any]]) -> bool:
     return any(abs(v["value"]) >= 10_000 for v in values)
-
-
-def _finished(spec: dict[str, Any], datasets: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Put the data in, and leave out the address of the schema: the page names no other."""
-    return {key: value for key, value in spec.items() if key != "$schema"} | {"datasets": datasets}

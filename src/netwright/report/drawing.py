@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
@@ -56,16 +57,34 @@ def label(name: str) -> str:
     return short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…"
 
 
-def draw_svg(arch: ArchitectureBatch, op_names: Sequence[str], *, title: str = "") -> str:
-    """Draw one architecture as an SVG image.
+@dataclass(frozen=True)
+class Sketch:
+    """The parts of a drawing, node by node.
 
-    Text and edges take the surrounding text's colour, so that the image suits a light and a dark
-    page. Every node is a ``<g data-node="i">`` and every edge a ``<path data-edge="i-j">``.
+    Attributes:
+        boxes: The box of each node.
+        edges: The edges into each node.
+        bottoms: Where each node's box ends, from the top of the drawing.
+        width: Of the whole drawing.
+        height: Of the whole drawing.
+        about: What it shows, in words.
+    """
+
+    boxes: tuple[str, ...]
+    edges: tuple[str, ...]
+    bottoms: tuple[float, ...]
+    width: float
+    height: float
+    about: str
+
+
+def sketch(arch: ArchitectureBatch, op_names: Sequence[str], *, numbered: bool = False) -> Sketch:
+    """Lay out one architecture.
 
     Args:
         arch: A single architecture.
         op_names: Name of each operation.
-        title: What the image shows, for those who cannot see it; a description if empty.
+        numbered: Whether boxes bear the numbers of their nodes, from 0.
 
     Raises:
         ValueError: If there is not exactly one architecture, if it has no nodes, or if it has an
@@ -78,28 +97,69 @@ def draw_svg(arch: ArchitectureBatch, op_names: Sequence[str], *, title: str = "
     if not all(0 <= op < len(op_names) for op in ops):
         raise ValueError(f"operations {sorted(set(ops))} but {len(op_names)} names")
     names = [op_names[op] for op in ops]
+    words = [f"{i} {label(name)}" if numbered else label(name) for i, name in enumerate(names)]
     edges = [(i, j) for i, j in arch.adj[0, :n, :n].nonzero().tolist()]
-    width = max(44.0, max(_text_width(label(name)) for name in names) + 18)
+    width = max(44.0, max(map(_text_width, words)) + 18)
     plan = place(edges, [width] * n)
     tops = _tops(plan)
     fill = colours(op_names)
-    lines = [
-        f'<path data-edge="{r.source}-{r.target}" d="{_curve(r, plan, tops)}"/>'
-        for r in plan.routes
-    ]
+    into = [""] * n
+    for r in plan.routes:
+        into[r.target] += f'<path data-edge="{r.source}-{r.target}" d="{_curve(r, plan, tops)}"/>'
     boxes = [
-        _box(i, name, fill[name], plan.centre[i], tops[plan.layer[i]], width)
+        _box(i, name, words[i], fill[name], plan.centre[i], tops[plan.layer[i]], width)
         for i, name in enumerate(names)
     ]
-    w, h = plan.width + 2 * MARGIN, tops[-1] + BOX + MARGIN
-    about = title or f"Graph of {n} nodes and {len(edges)} edges: {', '.join(names)}"
+    return Sketch(
+        boxes=tuple(boxes),
+        edges=tuple(into),
+        bottoms=tuple(tops[plan.layer[i]] + BOX + MARGIN for i in range(n)),
+        width=plan.width + 2 * MARGIN,
+        height=tops[-1] + BOX + MARGIN,
+        about=f"Graph of {n} nodes and {len(edges)} edges: {', '.join(names)}",
+    )
+
+
+def draw_svg(arch: ArchitectureBatch, op_names: Sequence[str], *, title: str = "") -> str:
+    """Draw one architecture as an SVG image.
+
+    Text and edges take the surrounding text's colour, so that the image suits a light and a dark
+    page. Every node is a ``<g data-node="i">`` and every edge a ``<path data-edge="i-j">``.
+
+    Args:
+        arch: A single architecture.
+        op_names: Name of each operation.
+        title: What the image shows, for those who cannot see it; a description if empty.
+
+    Raises:
+        ValueError: As `sketch`.
+    """
+    drawn = sketch(arch, op_names)
+    inside = f"<g {LINES}>{''.join(drawn.edges)}</g>{''.join(drawn.boxes)}"
+    return svg(inside, drawn.width, drawn.height, title or drawn.about)
+
+
+#: How edges look, as attributes of the group they are in.
+LINES = (
+    'fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" '
+    'stroke-linejoin="round" opacity="0.55"'
+)
+
+
+def svg(inside: str, width: float, height: float, about: str) -> str:
+    """Return an SVG image with the font of all drawings.
+
+    Args:
+        inside: What it shows, as SVG.
+        width: In pixels.
+        height: In pixels.
+        about: The same in words, as plain text.
+    """
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(about)}" '
-        f'width="{w:.0f}" height="{h:.0f}" viewBox="0 0 {w:.1f} {h:.1f}" '
+        f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.1f} {height:.1f}" '
         f'font-family="system-ui, -apple-system, Segoe UI, Roboto, sans-serif" '
-        f'font-size="{_FONT_SIZE}" font-weight="600" text-anchor="middle">'
-        f'<g fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" '
-        f'stroke-linejoin="round" opacity="0.55">{"".join(lines)}</g>{"".join(boxes)}</svg>'
+        f'font-size="{_FONT_SIZE}" font-weight="600" text-anchor="middle">{inside}</svg>'
     )
 
 
@@ -140,7 +200,13 @@ def _curve(route: Route, plan: Layered, tops: list[float]) -> str:
 
 
 def _box(
-    node: int, name: str, paint: tuple[str, str], centre: float, top: float, width: float
+    node: int,
+    name: str,
+    text: str,
+    paint: tuple[str, str],
+    centre: float,
+    top: float,
+    width: float,
 ) -> str:
     fill, ink = paint
     centre += MARGIN
@@ -152,5 +218,5 @@ def _box(
         f'<rect x="{centre - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" height="{BOX:.0f}" '
         f'rx="{radius:.0f}" fill="{fill}"{dashes}/>'
         f'<text x="{centre:.1f}" y="{top + BOX / 2 + 4:.1f}" fill="{ink}">'
-        f"{escape(label(name))}</text></g>"
+        f"{escape(text)}</text></g>"
     )

@@ -4,26 +4,21 @@ import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any
 
 from netwright.report import words
 from netwright.report.markup import Markup, element, join
+from netwright.report.methods import name_of, named
 from netwright.report.parts import copy_button, drawing_of, table
 from netwright.report.summary import Summary, top
 from netwright.spaces.base import SearchSpace
 
-_NAMES = {
-    "graphpnas": "GraphPNAS", "random": "Random search", "toy": "the toy space",
-    "nasbench101": "NAS-Bench-101", "nasbench201": "NAS-Bench-201",
-}  # fmt: skip
-
 
 def header(summaries: Sequence[Summary], space: SearchSpace) -> Markup:
     """Say what was searched and found."""
-    place = _NAMES.get(space.name, space.name)
+    place = name_of(space.name, "")
     if len(summaries) == 1:
         [only] = summaries
-        method = _name(only.config.get("method"), "A search")
+        method = name_of(only.config.get("method"), "A search")
         title = f"{method} on {place}"
         facts = [_lead(only), _tiles(only)]
         about = only.name
@@ -61,7 +56,7 @@ def finished(summaries: Sequence[Summary]) -> str:
 
 
 def _lead(summary: Summary) -> Markup:
-    evaluator = _named(summary.config.get("evaluator"))
+    evaluator = named(summary.config.get("evaluator"))
     match evaluator.get("name"):
         case "train":
             how = f"each architecture trained on {evaluator.get('dataset', 'images')}"
@@ -116,7 +111,7 @@ def _comparison(summaries: Sequence[Summary]) -> Markup:
     rows = [
         [
             s.name,
-            _name(s.config.get("method"), words.DASH),
+            name_of(s.config.get("method"), words.DASH),
             str(s.config.get("seed", words.DASH)),
             words.score(s.best.score) if s.best else words.DASH,
             f"{len(s.evaluated):,}",
@@ -139,7 +134,7 @@ def _commands(summary: Summary) -> Markup | None:
     if done >= config["budget"]:
         resume += f" --budget {2 * done}"
     commands = [("Go on", resume), ("Sample", f"netwright sample {folder} -n 16")]
-    space, evaluator = _named(config["space"]), _named(config["evaluator"])
+    space, evaluator = named(config["space"]), named(config["evaluator"])
     if best is not None and evaluator.get("name") == "train" and space.keys() == {"name"}:
         what = f"{shlex.quote(best.arch)} --space {shlex.quote(space['name'])}"
         dataset = shlex.quote(str(evaluator.get("dataset", "digits")))
@@ -152,14 +147,3 @@ def _copyable(name: str, text: str) -> Markup:
     return element(
         "div", element("span", name), element("code", text), copy_button(text, name), cls="copy"
     )
-
-
-def _named(entry: Any) -> dict[str, Any]:
-    """Read what a configuration says of one part: a name with options, a bare name, or nothing."""
-    return entry if isinstance(entry, dict) else {} if entry is None else {"name": str(entry)}
-
-
-def _name(entry: Any, missing: str) -> str:
-    """Name a method as people do."""
-    name = str(_named(entry).get("name", missing))
-    return _NAMES.get(name, name)

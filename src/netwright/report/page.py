@@ -11,13 +11,21 @@ from pathlib import Path
 
 from netwright import __version__
 from netwright.files import write_atomic
-from netwright.report import charts, sections, words
-from netwright.report.gallery import gallery
+from netwright.report import sections, words
+from netwright.report.choices import choices, unreadable
+from netwright.report.compare import comparison
+from netwright.report.gallery import best_of_each, gallery
+from netwright.report.generator import SHOWN, generator
 from netwright.report.header import finished, header
 from netwright.report.library import library
 from netwright.report.markup import Markup, element, json_block
+from netwright.report.methods import methods
+from netwright.report.panels import panels
+from netwright.report.parts import Section
 from netwright.report.style import SCRIPT, STYLE
 from netwright.report.summary import Summary
+from netwright.report.topology import topology
+from netwright.report.tracing import tracing
 from netwright.runs.run import Run
 from netwright.spaces.base import SearchSpace
 
@@ -47,20 +55,12 @@ def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
     if not runs:
         raise ValueError("a report needs at least one run")
     summaries = [Summary.of(run) for run in runs]
-    specs = {"progress": charts.progress(summaries)} if any(s.rows for s in summaries) else {}
-    statistics = charts.statistics(summaries)
-    specs |= {f"statistic {i}": spec for i, spec in enumerate(statistics.values())}
+    parts = _sections(summaries, space)
+    specs = {name: spec for part in parts for name, spec in part.charts.items()}
     name = summaries[0].name if len(summaries) == 1 else f"{len(summaries)} runs"
     main = element(
         "main",
-        header(summaries, space),
-        sections.retrained(summaries),
-        sections.progress(summaries),
-        gallery(summaries, space),
-        sections.ranking(summaries),
-        sections.statistics(list(statistics)),
-        sections.failures(summaries),
-        sections.configuration(summaries),
+        *[part.body for part in parts],
         element(
             "footer",
             f"Made by netwright {__version__}. Last result: {finished(summaries)}. "
@@ -84,6 +84,38 @@ def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
     data = json_block(specs, name="charts")
     body = element("body", main, data, *[element("script", Markup(s)) for s in scripts])
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _sections(summaries: Sequence[Summary], space: SearchSpace) -> list[Section]:
+    """Make the sections, in order."""
+    groups = methods(summaries)
+    if len(summaries) == 1:
+        [only] = summaries
+        found = [sections.progress(only), _plain(gallery(only, space))]
+    else:
+        found = [comparison(groups), _plain(best_of_each(groups, space))]
+    try:
+        shown = panels(groups, space)
+        graphs = [choices(shown, space), topology(shown, summaries, space)]
+    except ValueError as error:  # a ledger of another space: the rest of the page is still true
+        graphs = [unreadable(error)]
+    traces = [_plain(tracing(only, space)) for only in summaries if len(summaries) == 1]
+    return [
+        _plain(header(summaries, space)),
+        _plain(sections.retrained(summaries)),
+        *found,
+        _plain(sections.ranking(summaries)),
+        *graphs,
+        generator(groups, space),
+        *traces,
+        sections.statistics(groups, without=SHOWN),
+        _plain(sections.failures(summaries)),
+        _plain(sections.configuration(summaries)),
+    ]
+
+
+def _plain(body: Markup | None) -> Section:
+    return Section(body, {})
 
 
 def _hashes(scripts: Sequence[str]) -> str:

@@ -1,12 +1,22 @@
 """The pieces that several sections are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from netwright.report import words
-from netwright.report.drawing import draw_svg
-from netwright.report.markup import Markup, element
+from netwright.report.drawing import colours, draw_svg, label
+from netwright.report.markup import Markup, element, join
+from netwright.report.methods import Method
+from netwright.report.vega import Spec
 from netwright.runs.ledger import Row
 from netwright.spaces.base import SearchSpace
+
+
+class Section(NamedTuple):
+    """A part of the page, and its charts by the names that their places have."""
+
+    body: Markup | None
+    charts: dict[str, Spec]
 
 
 def chart(name: str, description: str) -> Markup:
@@ -14,6 +24,35 @@ def chart(name: str, description: str) -> Markup:
     missing = element("noscript", "This chart needs JavaScript.")
     box = element("div", missing, data_chart=name)
     return element("div", box, cls="chart", role="img", aria_label=description)
+
+
+def legend(methods: Sequence[Method]) -> Markup:
+    """List the colours of the methods."""
+    entries = [
+        element(
+            "li",
+            element("i", cls="dot", style=f"--dot:{method.colour}"),
+            method.label,
+            element("small", f"({words.plural(len(method.runs), 'run')})"),
+        )
+        for method in methods
+    ]
+    return element("ul", *entries, cls="legend", aria_label="Methods")
+
+
+def operations(names: Iterable[str], space: SearchSpace) -> Markup:
+    """List the colours of operations, in full where they are drawn with a shorter name."""
+    paint = colours(space.op_names)
+    entries = []
+    for name in names:
+        fill, ink = paint[name]
+        border = f"1.5px dashed {ink}" if fill == "none" else "0"
+        colour = "transparent" if fill == "none" else fill
+        swatch = element("i", cls="swatch", style=f"background:{colour};border:{border}")
+        short = label(name)
+        both = join(short, " ", element("small", f"({name})"))
+        entries.append(element("li", swatch, name if short == name else both))
+    return element("ul", *entries, cls="legend", aria_label="Operations")
 
 
 def copy_button(text: str, what: str) -> Markup:

@@ -1,13 +1,14 @@
 """The sections of the page below its header."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from netwright.report import charts, words
 from netwright.report.markup import Markup, element
-from netwright.report.parts import chart, heading, table
+from netwright.report.methods import Method, flat
+from netwright.report.parts import Section, chart, heading, legend, table
 from netwright.report.summary import Summary, reasons, top
+from netwright.report.vega import origin_colours
 
 _SHOWN_NUMBERS = 12  # of the evaluations that failed for one reason
 
@@ -34,81 +35,97 @@ def retrained(summaries: Sequence[Summary]) -> Markup | None:
     )
 
 
-def progress(summaries: Sequence[Summary]) -> Markup:
-    """Hold the chart of scores against evaluations, and its legend."""
-    if not any(summary.rows for summary in summaries):
-        return element(
-            "section",
-            element("h2", "Progress"),
-            element("p", "Nothing has been evaluated yet.", cls="muted"),
-        )
-    one = len(summaries) == 1
-    whose = "The line is the best score so far." if one else "Each line is one run's best so far."
-    remarks = [whose]
-    legend: list[str] = []
-    if one:
-        [only] = summaries
-        counts: dict[str, int] = {}
-        for row in only.rows:
-            counts[row.origin] = counts.get(row.origin, 0) + 1
-        ink = charts.origin_colours(list(counts))
-        legend = [
-            _toggle(
-                origin, f"{origin} {n:,}", element("i", cls="dot", style=f"--dot:{ink[origin]}")
-            )
-            for origin, n in counts.items()
-        ]
-        if only.failed:
-            cross = element("i", "×", cls="cross")  # noqa: RUF001 (the mark in the chart)
-            legend.append(_toggle("failed", f"failed {len(only.failed):,}", cross))
-        remarks.append("Each dot is a proposal, coloured by its origin.")
-        if (stride := charts.drawn(only)) > 1:
-            remarks.append(f"One proposal in {stride:,} is drawn, and every improvement.")
-    else:
-        legend = [
-            element("span", element("i", cls="dot", style=f"--dot:{ink}"), f" {summary.name}")
-            for summary, ink in zip(summaries, charts.run_colours(summaries), strict=True)
-        ]
-    low, robust, _ = charts.score_range(summaries)
+def progress(summary: Summary) -> Section:
+    """Chart one run's scores against evaluations."""
+    if not summary.rows:
+        return Section(nothing_yet(), {})
+    counts: dict[str, int] = {}
+    for row in summary.rows:
+        counts[row.origin] = counts.get(row.origin, 0) + 1
+    ink = origin_colours(list(counts))
+    marks = [
+        _toggle(origin, f"{origin} {n:,}", element("i", cls="dot", style=f"--dot:{ink[origin]}"))
+        for origin, n in counts.items()
+    ]
+    if summary.failed:
+        cross = element("i", "×", cls="cross")  # noqa: RUF001 (the mark in the chart)
+        marks.append(_toggle("failed", f"failed {len(summary.failed):,}", cross))
+    remarks = [
+        "The line is the best score so far.",
+        "Each dot is a proposal, coloured by its origin.",
+    ]
+    if (stride := charts.drawn(summary)) > 1:
+        remarks.append(f"One proposal in {stride:,} is drawn, and every improvement.")
+    low, robust, _ = charts.score_range([summary])
     if robust > low:
-        if one:
-            scores = [row.score for row in summaries[0].rows if row.score is not None]
-            below = sum(score < robust for score in scores)
-            remarks.append(f"{words.plural(below, 'lower score')} out of view.")
-        box = element("input", type="checkbox")
-        legend.append(element("label", box, f" show all scores (down to {words.number(low)})"))
-    return element(
+        below = sum(row.score is not None and row.score < robust for row in summary.rows)
+        remarks.append(f"{words.plural(below, 'lower score')} out of view.")
+        marks.append(show_all(low))
+    body = element(
         "section",
         element("h2", "Best score against evaluations"),
         element("p", " ".join(remarks), cls="muted"),
-        element("div", *legend, cls="controls", data_controls="progress"),
+        element("div", *marks, cls="controls", data_controls="progress"),
         chart("progress", "Scores of all evaluations and the best so far"),
         aria_label="Progress",
     )
+    return Section(body, {"progress": charts.progress(summary)})
 
 
-def statistics(names: Sequence[str]) -> Markup | None:
-    """Hold a small chart for each statistic of the searcher."""
-    if not names:
-        return None
+def show_all(low: float) -> Markup:
+    """Return the control that shows scores out of view, down to ``low``."""
+    box = element("input", type="checkbox")
+    return element("label", box, f" show all scores (down to {words.number(low)})")
+
+
+def nothing_yet() -> Markup:
+    """Stand in for the progress of runs that have none."""
     return element(
+        "section",
+        element("h2", "Progress"),
+        element("p", "Nothing has been evaluated yet.", cls="muted"),
+    )
+
+
+#: What the searchers of this library mean by their statistics.
+_MEANING = {
+    "epsilon": "Probability that the explorer makes a proposal.",
+    "fallback": "Proposals so far that the generator owed and others made.",
+    "repeats": "Draws of the last step that were known already.",
+    "repeated": "Share of valid draws that were known already.",
+    "buffer mean": "Mean score of what the generator is trained on.",
+    "buffer min": "Lowest score it is trained on.",
+    "buffer max": "Highest score it is trained on.",
+    "loss": "Of the last epoch of the last update.",
+    "gradient norm": "Of the last epoch of the last update, before clipping.",
+}
+
+
+def statistics(methods: Sequence[Method], *, without: Collection[str] = ()) -> Section:
+    """Chart every statistic of the searchers but those shown elsewhere."""
+    runs = [run for method in methods for run in method.runs]
+    names = [name for name in charts.names_of_statistics(runs) if name not in without]
+    if not names:
+        return Section(None, {})
+    figures = [
+        element(
+            "figure",
+            element("h3", name.replace("_", " ")),
+            element("p", _MEANING[name], cls="note") if name in _MEANING else None,
+            chart(f"statistic {i}", f"{name} against evaluations"),
+        )
+        for i, name in enumerate(names)
+    ]
+    body = element(
         "section",
         element("h2", "The searcher, step by step"),
         element("p", "What it said of itself, against evaluations.", cls="muted"),
-        element(
-            "div",
-            *[
-                element(
-                    "figure",
-                    element("h3", name.replace("_", " ")),
-                    chart(f"statistic {i}", f"{name} against evaluations"),
-                )
-                for i, name in enumerate(names)
-            ],
-            cls="small",
-        ),
+        legend(methods) if len(runs) > 1 else None,
+        element("div", *figures, cls="small"),
         aria_label="Searcher statistics",
     )
+    specs = {f"statistic {i}": charts.statistic(name, methods) for i, name in enumerate(names)}
+    return Section(body, specs)
 
 
 def ranking(summaries: Sequence[Summary]) -> Markup | None:
@@ -186,8 +203,8 @@ def configuration(summaries: Sequence[Summary]) -> Markup:
         run = f" of {summary.name}" if len(summaries) > 1 else ""
         for caption, values in (("Configuration", summary.config), ("Versions", summary.versions)):
             rows = [
-                element("tr", element("th", key, scope="row"), element("td", value))
-                for key, value in _flat(values)
+                element("tr", element("th", key, scope="row"), element("td", value or words.DASH))
+                for key, value in flat(values)
             ] or [element("tr", element("td", "none recorded", cls="muted"))]
             blocks.append(
                 element("table", element("caption", caption + run), element("tbody", *rows))
@@ -206,14 +223,3 @@ def configuration(summaries: Sequence[Summary]) -> Markup:
 
 def _toggle(origin: str, text: str, mark: Markup) -> Markup:
     return element("button", mark, text, type="button", aria_pressed="true", data_origin=origin)
-
-
-def _flat(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """List nested values as dotted names."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield from _flat(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(values, list | tuple):
-        yield name, ", ".join(map(str, values)) or words.DASH
-    else:
-        yield name, str(values)

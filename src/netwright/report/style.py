@@ -6,14 +6,14 @@ STYLE = """
   --bg: #f5f6f8; --card: #fff; --ink: #18202b; --muted: #586474; --line: #e0e4ea;
   --grid: #e6e9ee; --soft: #f0f2f5; --accent: #0067a5; --bad: #c44e00;
   --hue0: #0072b2; --hue1: #cc7f00; --hue2: #00906a; --hue3: #b2548c; --hue4: #2b93cb;
-  --hue5: #6d7682; --hue6: #8a7a00;
+  --hue5: #6d7682; --hue6: #8a7a00; --heat: 70%;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --bg: #0f1318; --card: #171d25; --ink: #e7ebf1; --muted: #9caabb; --line: #2a333f;
     --grid: #2a333f; --soft: #1f2731; --accent: #6cbcf0; --bad: #ff8a4c;
     --hue0: #4ea8e6; --hue1: #f0a92e; --hue2: #2fc29a; --hue3: #df93c0; --hue4: #8fd0f5;
-    --hue5: #9caabb; --hue6: #e3d44f;
+    --hue5: #9caabb; --hue6: #e3d44f; --heat: 45%;
   }
 }
 * { box-sizing: border-box; }
@@ -87,6 +87,26 @@ button:hover { border-color: var(--accent); }
   list-style: none; font-size: .85rem; color: var(--muted); }
 .legend li { display: inline-flex; align-items: center; gap: 7px; overflow-wrap: anywhere; }
 .swatch { width: 14px; height: 14px; border-radius: 4px; flex: none; display: block; }
+.legend small { font-size: .95em; }
+.note { font-size: .85rem; color: var(--muted); margin: .15rem 0 .5rem; }
+.pair { display: grid; gap: 22px 32px; margin: .6rem 0 1.2rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); }
+.pair > * { min-width: 0; }
+section > h3, section > div > h3 { margin-top: 1.2rem; }
+.groups { display: grid; gap: 26px 32px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, var(--group)), 1fr)); }
+.groups > * { min-width: 0; display: flex; flex-direction: column; }
+.groups h3 { margin-bottom: .4rem; }
+.groups .gallery { flex: 1; gap: 12px; }
+.groups .cell { padding: 12px 10px; }
+.groups .head { gap: 6px; font-size: .9rem; }
+.groups .head button { padding: 2px 7px; }
+.ramp { display: inline-block; width: 120px; height: 10px; border-radius: 5px; margin: 0 8px; }
+.heatmap { table-layout: fixed; border-collapse: separate; border-spacing: 2px; }
+.heatmap :is(th, td) { border: 0; padding: 6px 4px; text-align: center; font-size: .82rem; }
+.heatmap tbody th { text-align: left; white-space: nowrap; font-weight: 500; }
+.heat { border-radius: 5px;
+  background: color-mix(in srgb, var(--accent) calc(var(--share) * var(--heat)), var(--soft)); }
 .gallery { display: grid; gap: 14px; padding: 0; margin: 0; list-style: none;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--wide)), 1fr)); }
 .cell { border: 1px solid var(--line); border-radius: 12px; padding: 14px; display: flex;
@@ -98,6 +118,34 @@ button:hover { border-color: var(--accent); }
   padding-top: 10px; overflow-wrap: anywhere; }
 .rank { color: var(--muted); font-size: .9rem; }
 .value { font-size: 1.15rem; font-weight: 650; flex: 1; }
+.what { font-weight: 650; }
+.trace .rank, .bars span { white-space: nowrap; }
+.trace { margin-top: 1rem; }
+.trace .cell { gap: 8px; }
+.trace .picture { align-items: flex-start; flex: none; }
+.trace .note { margin: 0; }
+.trace .new { color: var(--accent); }
+.trace .new path { stroke-width: 2.4; }
+.defs { position: absolute; }
+.sum { margin: auto 0 0; font-size: .85rem; color: var(--muted); border-top: 1px solid var(--line);
+  padding-top: 8px; font-variant-numeric: tabular-nums; }
+.sum b { color: var(--ink); }
+.bars, .chips { list-style: none; padding: 0; margin: 0; font-size: .82rem;
+  font-variant-numeric: tabular-nums; }
+.bars li { display: grid; grid-template-columns: 6.6rem minmax(0, 1fr) 2.8rem; gap: 6px;
+  align-items: center; padding: 1px 4px; border: 1.5px solid transparent; border-radius: 6px; }
+.bars .n { text-align: right; }
+.bar { background: var(--soft); border-radius: 3px; height: 10px; display: block; }
+.bar i { display: block; height: 100%; border-radius: 3px; }
+.chips { display: flex; flex-wrap: wrap; gap: 4px; }
+.chip { border: 1.5px solid transparent; border-radius: 6px; padding: 0 6px;
+  background: color-mix(in srgb, var(--accent) calc(var(--share) * 45%), var(--soft)); }
+.bars .drawn, .chip.drawn { border-color: var(--ink); font-weight: 600; }
+.chip b { font-weight: 500; }
+.mixture { display: flex; gap: 1px; height: 8px; border-radius: 4px; overflow: hidden; }
+.mixture i { background: var(--hue3); flex-basis: 0; min-width: 1px; }
+.mixture i:nth-child(even) { opacity: .55; }
+.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .scroll { overflow-x: auto; }
 .scroll + .copy { margin-top: 16px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem;
@@ -154,7 +202,9 @@ footer { color: var(--muted); font-size: .85rem; padding: 4px 4px 0; }
   .controls button { display: inline-flex; border: 0; padding: 0 8pt 0 0; }
   .chart svg { max-width: 100%; height: auto; }
   .hero > figure, .copy, rect { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .small figure, tr, .reason { break-inside: avoid; }
+  .small figure, .pair figure, tr, .reason { break-inside: avoid; }
+  .heat, .chip, .bar i, .mixture i, .ramp { print-color-adjust: exact;
+    -webkit-print-color-adjust: exact; }
 }
 """
 

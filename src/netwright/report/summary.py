@@ -12,6 +12,7 @@ import torch
 from netwright import metrics
 from netwright.runs.ledger import Row, StepRow
 from netwright.runs.run import Run
+from netwright.runs.samples import Samples
 
 TOP = 10
 
@@ -29,6 +30,7 @@ class Summary:
         repeats: How many proposals repeated an architecture and cost nothing.
         steps: What the searcher said of itself, step by step.
         final: Architectures that were retrained after the search, if there are any.
+        samples: What its generator draws, if it has one and that is known.
     """
 
     name: str
@@ -39,13 +41,14 @@ class Summary:
     repeats: int
     steps: tuple[StepRow, ...]
     final: tuple[dict[str, Any], ...]
+    samples: Samples | None
 
     @classmethod
     def of(cls, run: Run) -> "Summary":
         """Read a run.
 
         Raises:
-            ValueError: If the file of final results is damaged.
+            ValueError: If the file of final results or that of samples is damaged.
         """
         rows = run.ledger.rows()
         counted = [row for row in rows if row.status != "repeat"]
@@ -60,6 +63,7 @@ class Summary:
             repeats=len(rows) - len(counted),
             steps=tuple(run.ledger.steps()),
             final=_final(folder / "final.json"),
+            samples=Samples.read(folder),
         )
 
     @property

@@ -25,6 +25,13 @@ def score(value: float | None) -> str:
     return f"{value:.4f}" if usual and not whole else number(value)
 
 
+def spread(value: float) -> str:
+    """Write a standard deviation: two digits that count, no more than scores have."""
+    if value != 0 and math.isfinite(value) and 1e-4 <= abs(value) < 10:
+        return f"{value:.4f}"
+    return number(value) if not math.isfinite(value) or value == 0 else f"{value:.2g}"
+
+
 def duration(seconds: float) -> str:
     """Write a time in the two units that matter."""
     if not math.isfinite(seconds):
