@@ -92,6 +92,15 @@ def test_pieces_of_any_size():
         assert load(lambda n, s=size, f=stream: f.read(min(n, s))) == value
 
 
+def test_texts_that_begin_like_others():
+    """A text cut by the end of a piece must not be taken for a shorter one read before."""
+    value = ["a" * n for n in range(60)]
+    raw = pickle.dumps(value, protocol=4)
+    for size in range(1, 60):
+        stream = io.BytesIO(raw)
+        assert load(lambda n, s=size, f=stream: f.read(min(n, s))) == value
+
+
 def test_filled_sees_each_dict_once_it_has_items():
     seen = []
     read(pickle.dumps({"a": {"b": 1}, "c": {}}), filled=lambda d: seen.append(dict(d)))

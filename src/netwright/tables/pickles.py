@@ -92,7 +92,7 @@ class _Reader:
         """Obey the opcodes. The frequent ones are spelt out here: a file has billions of them."""
         memo, limits, rare = self._memo, self._limits, self._rare
         memo.clear()
-        waiting = limits.waiting
+        texts, waiting = self._texts, limits.waiting
         data, place, end = self._data, self._place, len(self._data) - _MARGIN
         for _ in range(limits.opcodes):
             if place > end:
@@ -117,6 +117,13 @@ class _Reader:
             elif code == 0x6A:  # LONG_BINGET
                 stack.append(memo[_uint4(data, place)[0]])
                 place += 4
+            elif (  # SHORT_BINUNICODE, a text that was there before
+                code == 0x8C
+                and (raw := data[place + 1 : place + 1 + data[place]]) in texts
+                and len(raw) == data[place]
+            ):
+                stack.append(texts[raw])
+                place += 1 + len(raw)
             elif code == 0x2E:  # STOP
                 self._data, self._place = data, place
                 if len(stack) != 1:
