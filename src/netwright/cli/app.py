@@ -9,6 +9,7 @@ import typer
 
 from netwright import __version__
 from netwright.cli import networks, runs, spaces, tables
+from netwright.cli.experiments import experiment, reproduce
 from netwright.cli.export import export
 from netwright.cli.output import remark, say
 from netwright.cli.quickstart import quickstart
@@ -32,12 +33,15 @@ app = typer.Typer(
 )
 
 _START, _RUNS = "Searching", "Looking at runs"
+_COMPARE = "Comparing methods"
 _NETWORKS, _DATA = "Networks", "Spaces and tables"
 app.command(rich_help_panel=_START)(quickstart)
 app.command(rich_help_panel=_START)(runs.search)
 app.command(rich_help_panel=_START)(runs.resume)
 app.command(rich_help_panel=_RUNS)(runs.report)
 app.command(rich_help_panel=_RUNS)(runs.sample)
+app.command(rich_help_panel=_COMPARE)(experiment)
+app.command(rich_help_panel=_COMPARE)(reproduce)
 app.command(rich_help_panel=_NETWORKS)(networks.evaluate)
 app.command(rich_help_panel=_NETWORKS)(networks.train)
 app.command(rich_help_panel=_NETWORKS)(export)

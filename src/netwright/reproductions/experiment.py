@@ -1,0 +1,263 @@
+"""What an experiment is, as validated data: methods x benchmarks x seeds."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from netwright.config.schema import RunConfig
+
+Kind = Literal["accuracy", "error", "regret", "optimum"]
+_KINDS: dict[str, Kind] = {
+    "accuracy": "accuracy",
+    "error": "error",
+    "regret": "regret",
+    "optimum": "optimum",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Benchmark(_Strict):
+    """A space, a table, what is searched for in it and what is reported.
+
+    The search maximises ``metric`` and sees nothing else. Reported is always the architecture
+    with the best ``metric`` so far; the last word of a report's name says what of its column:
+
+    * ``accuracy``: in percent.
+    * ``error``: 100 - accuracy.
+    * ``regret``: how far the accuracy is below the best of the table.
+    * ``optimum``: the share of seeds, in percent, that have reached the best of the table.
+    """
+
+    name: str = Field(min_length=1)  # like nasbench201/cifar100
+    space: str | dict[str, Any]
+    table: Path
+    metric: str
+    report: dict[str, str] = Field(min_length=1)  # like {"test error" = "cifar10/test@108"}
+    budgets: tuple[int, ...] = Field(min_length=1)
+    curve: str | None = None  # which report is drawn; the first by default
+
+    @field_validator("report")
+    @classmethod
+    def _kinds(cls, report: dict[str, str]) -> dict[str, str]:
+        for name in report:
+            if name.split(" ")[-1] not in _KINDS:
+                raise ValueError(f"{name!r} must end with one of the words {', '.join(_KINDS)}")
+        return report
+
+    @field_validator("budgets")
+    @classmethod
+    def _ascending(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        if min(budgets) < 1:
+            raise ValueError(f"a budget must be at least 1, not {min(budgets)}")
+        return tuple(sorted(set(budgets)))
+
+    @model_validator(mode="after")
+    def _known_curve(self) -> "Benchmark":
+        if self.curve is not None and self.curve not in self.report:
+            raise ValueError(f"curve: {self.curve!r} is not in report: {', '.join(self.report)}")
+        return self
+
+    @property
+    def budget(self) -> int:
+        """The largest budget: smaller ones are read off the same runs."""
+        return self.budgets[-1]
+
+    @property
+    def drawn(self) -> str:
+        """The report that the curves show."""
+        return self.curve or next(iter(self.report))
+
+    @staticmethod
+    def kind(report: str) -> Kind:
+        """What a report's name says is reported of its column."""
+        return _KINDS[report.split(" ")[-1]]
+
+
+class Method(_Strict):
+    """A search method with its settings.
+
+    ``method`` is what it is in a run's configuration: a name or a table of settings.
+    """
+
+    method: str | dict[str, Any]
+    name: str = ""  # what rows call it; that of the method by default
+    preset: str | None = None  # its settings, by name
+    batch_size: int = Field(10, ge=1)  # proposals per step
+    benchmarks: tuple[str, ...] = ()  # those it runs on; all by default
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and not values.get("name"):
+            method = values.get("method")
+            name = method.get("name", "") if isinstance(method, Mapping) else method
+            return {**values, "name": str(name or "")}
+        return values
+
+    @property
+    def label(self) -> str:
+        """Name and preset."""
+        return f"{self.name}, {self.preset}" if self.preset else self.name
+
+
+class Published(_Strict):
+    """A published value: shown beside the rows it belongs to, else as a row marked "quoted"."""
+
+    benchmark: str
+    method: str
+    metric: str
+    budget: int | None = None
+    mean: float
+    sd: float | None = None
+    n: int | None = None
+
+
+class Cell(NamedTuple):
+    """A method on a benchmark."""
+
+    benchmark: Benchmark
+    method: Method
+
+
+class Experiment(_Strict):
+    """Every method on every benchmark with every seed."""
+
+    title: str = "Experiment"
+    note: str = ""
+    benchmarks: tuple[Benchmark, ...] = Field(min_length=1)
+    methods: tuple[Method, ...] = Field(min_length=1)
+    seeds: int = Field(10, ge=1)
+    first_seed: int = Field(0, ge=0)
+    baseline: str | None = None  # the method, by label, that the others are compared with
+    published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Experiment":
+        for kind, names in (
+            ("benchmarks", [benchmark.name for benchmark in self.benchmarks]),
+            ("methods", [method.label for method in self.methods]),
+        ):
+            slugs = [slug(name) for name in names]
+            if twice := {name for name in names if slugs.count(slug(name)) > 1}:
+                raise ValueError(f"{kind}: {min(twice)!r} is there twice: give each its own name")
+        known = {benchmark.name for benchmark in self.benchmarks}
+        if unknown := {name for method in self.methods for name in method.benchmarks} - known:
+            raise ValueError(f"methods.benchmarks: there is no benchmark {min(unknown)!r}")
+        labels = [method.label for method in self.methods]
+        if self.baseline is not None and self.baseline not in labels:
+            known_labels = "; ".join(labels)
+            raise ValueError(f"baseline: no method {self.baseline!r} among {known_labels}")
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "Experiment":
+        """Validate ``values``.
+
+        Raises:
+            ValueError: In one line, naming the first setting that is wrong.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(str(part) for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                message = "there is no such setting"
+            raise ValueError(f"{place}: {message}" if place else message) from None
+
+    @classmethod
+    def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> "Experiment":
+        """Read a TOML file; ``changes`` win over what it says.
+
+        Raises:
+            ValueError: If the file is no TOML, or a setting is wrong.
+            FileNotFoundError: If there is no such file.
+        """
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from None
+        return cls.parse({"title": Path(path).stem, **values, **(changes or {})})
+
+    @property
+    def seed_list(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All pairs of a benchmark and a method that runs on it."""
+        return [
+            Cell(benchmark, method)
+            for benchmark in self.benchmarks
+            for method in self.methods
+            if not method.benchmarks or benchmark.name in method.benchmarks
+        ]
+
+
+def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
+    """Return the configuration of one search.
+
+    Raises:
+        ValueError: If a setting of the method or the space is wrong.
+        FileNotFoundError: If the table is not there, with the command that makes it.
+    """
+    benchmark, method = cell
+    columns = dict.fromkeys(benchmark.report.values())
+    values = {
+        "space": benchmark.space,
+        "method": method.method,
+        "evaluator": {
+            "name": "table",
+            "path": find_table(benchmark, tables),
+            "metric": benchmark.metric,
+            "extras": [column for column in columns if column != benchmark.metric],
+        },
+        "budget": benchmark.budget,
+        "batch_size": method.batch_size,
+        "seed": seed,
+    }
+    try:
+        return RunConfig.parse(values)
+    except ValueError as error:
+        raise ValueError(f"{method.label} on {benchmark.name}: {error}") from None
+
+
+def find_table(benchmark: Benchmark, tables: Path) -> Path:
+    """Return where the table of a benchmark is.
+
+    Raises:
+        FileNotFoundError: If it is nowhere, with the command that makes it.
+    """
+    path = benchmark.table if benchmark.table.is_absolute() else tables / benchmark.table
+    if not path.is_file():
+        name = benchmark.space if isinstance(benchmark.space, str) else benchmark.space.get("name")
+        raise FileNotFoundError(
+            f"there is no table {path}: make it with `netwright table import FILE --space {name} "
+            f"--out {path}`, or name its folder with --tables or $NETWRIGHT_TABLES"
+        )
+    return path
+
+
+def default_tables() -> Path:
+    """The folder of tables: ``$NETWRIGHT_TABLES``, or ``tables``."""
+    return Path(os.environ.get("NETWRIGHT_TABLES", "tables"))
+
+
+def slug(name: str) -> str:
+    """Turn a name into one that a folder can have everywhere."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "unnamed"
+
+
+def run_folder(folder: Path, cell: Cell, seed: int) -> Path:
+    """Return the run folder of one search: ``EXPERIMENT/BENCHMARK/METHOD/seed-N``."""
+    return folder / slug(cell.benchmark.name) / slug(cell.method.label) / f"seed-{seed}"
