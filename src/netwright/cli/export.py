@@ -95,7 +95,8 @@ def export(
     * **onnx**: the same for ONNX runtimes (needs `pip install 'netwright[export]'`)
     * **dot**: a drawing of the architecture for Graphviz
 
-    Train first, and the weights go along; otherwise they are fresh ones:
+    Train first, and the weights go along; otherwise they are fresh ones. The last line is for an
+    architecture of no run:
 
         netwright train runs/mine
 
@@ -115,19 +116,11 @@ def export(
         text = dot_text(chosen.arch, chosen.space.op_names, title=title)
         files: dict[Path, bytes | str] = {out: text}
     else:
-        card = chosen.card or _card(chosen, preset, given)
-        if chosen.card is not None and (preset is not None or given):
-            raise ValueError(f"{chosen.file} decides the preset, the images and the classes")
+        card = _card(chosen, preset, given)
         network = _network(chosen, card)
-        facts |= {"parameters": count_parameters(network), "weights": chosen.file}
+        facts |= {"preset": card.preset, "parameters": count_parameters(network)}
         facts["weights"] = None if chosen.file is None else str(chosen.file)
-        if to == Format.PYTHON:
-            text, data = python_file(chosen.space, chosen.arch, card, chosen.weights)
-            beside = {} if data is None else {out.with_suffix(".safetensors"): data}
-            files = {**beside, out: text}
-        else:
-            write = torch_program if to == Format.TORCH else onnx_program
-            files = {out: write(network, card)}
+        files = _files(to, out, chosen, card, network)
     _write(files, chosen.file, force=force)
     facts["files"] = [str(file) for file in files]
     if json:
@@ -208,7 +201,11 @@ def _space_of(card: Card, space: str | None) -> SpaceConfig:
 
 
 def _card(chosen: Chosen, preset: str | None, given: dict[str, Any]) -> Card:
-    """Describe a network without trained weights: as its run trained it, or as is said."""
+    """Describe the network: as the card of its weights does, its run trained it, or it is said."""
+    if chosen.card is not None:
+        if preset is not None or given:
+            raise ValueError(f"{chosen.file} decides the preset, the images and the classes")
+        return chosen.card
     evaluator = {} if chosen.run is None else chosen.run.config.get("evaluator", {})
     dataset = evaluator.get("dataset") if evaluator.get("name") == "train" else None
     if dataset is not None and not given:
@@ -243,6 +240,18 @@ def _network(chosen: Chosen, card: Card) -> nn.Module:
     if chosen.weights is not None:
         load_weights(network, chosen.weights)
     return network
+
+
+def _files(
+    to: Format, out: Path, chosen: Chosen, card: Card, network: nn.Module
+) -> dict[Path, bytes | str]:
+    """Return the files to write, with what is in them."""
+    if to == Format.TORCH:
+        return {out: torch_program(network, card)}
+    if to == Format.ONNX:
+        return {out: onnx_program(network, card)}
+    text, data = python_file(chosen.space, chosen.arch, card, chosen.weights)
+    return {out: text} if data is None else {out.with_suffix(".safetensors"): data, out: text}
 
 
 def _use(to: Format, file: Path) -> str:
