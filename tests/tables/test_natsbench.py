@@ -160,6 +160,18 @@ def test_a_series_that_only_some_have(tmp_path):
     assert not columns["cifar100/valid@200"].values.isnan().any()
 
 
+def test_no_mean_of_some_of_the_seeds(tmp_path, infos):
+    """The official reader fails there: a mean over other seeds is another quantity."""
+    info = cell_info(1)
+    for key in [f"x-valid@{epoch}" for epoch in range(199)]:
+        del info["200"]["all_results"]["cifar100", 888]["eval_acc1es"][key]
+    folder = natsbench_folder(tmp_path / "n", infos | {1: info})
+    columns = read(folder, at_epochs=[7], all_runs=True).columns
+    assert columns["cifar100/valid-of200@7"].values.isnan().tolist() == [False, True, False]
+    assert not columns["cifar100/valid-of200-seed777@7"].values.isnan().any()
+    assert not columns["cifar100/valid@200"].values.isnan().any()
+
+
 def test_fewer_seeds(tmp_path, infos):
     few = infos | {1: cell_info(1, seeds={"12": [777], "200": [888]})}
     columns = read(natsbench_folder(tmp_path / "n", few), all_runs=True).columns

@@ -240,6 +240,10 @@ class TestHostile:
         with pytest.raises(ValueError, match="it "):
             read(raw)
 
+    def test_numbers_with_the_highest_byte_first(self):
+        with pytest.raises(ValueError, match="the highest byte first"):
+            read(pickle.dumps([np.dtype(">f8")]))
+
     @settings(max_examples=300, deadline=None)
     @given(st.binary(max_size=200))
     def test_random_bytes_never_raise_anything_else(self, raw):
