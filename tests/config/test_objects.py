@@ -16,14 +16,18 @@ from netwright.config.schema import (
     CustomConfig,
     ExplorerConfig,
     GraphPNASConfig,
+    LocalConfig,
     RandomConfig,
+    ScheduleConfig,
     SpaceConfig,
     TrainConfig,
 )
 from netwright.evaluators.isolated import Isolated
 from netwright.rng import stream
+from netwright.searchers.local import LocalSearch
 from netwright.searchers.random import RandomSearch
-from netwright.searchers.reinforce import Reinforce
+from netwright.searchers.reinforce import Reinforce, ReinforceOptions
+from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy
 
@@ -51,25 +55,93 @@ def test_options_reach_the_space():
 def test_every_graphpnas_setting_arrives():
     config = GraphPNASConfig(
         hidden=12, rounds=2, mixtures=3, capacity=4, update_every=5, epochs=6, batch_size=7,
-        learning_rate=0.5, clip=0.25, beta=0.125, reward="rank", refit=True, explore_until=8,
-        probability="per_decision", explorer=ExplorerConfig(without=("none",)),
+        learning_rate=0.5, clip=0.25, beta=0.125, reward="rank", refit=True,
+        epsilon=ScheduleConfig(over=8),
+        probability="per_decision", likelihood="normalised", coin="step", temperature=0.5,
+        train_on="raw", variant="released", gate="scalar", feedback=True,
+        explorer=ExplorerConfig(without=("none",)),
     )  # fmt: skip
     searcher = make_searcher(config, NASBench201(), rng=stream(0, "init"))
     assert isinstance(searcher, Reinforce)
     options, fit = searcher.options, searcher.options.fit
     assert (options.capacity, options.update_every, options.refit) == (4, 5, True)
     assert (fit.epochs, fit.batch_size, fit.learning_rate) == (6, 7, 0.5)
-    assert (fit.clip, fit.beta, fit.reward, fit.probability) == (
-        0.25,
-        0.125,
-        "rank",
-        "per_decision",
-    )
+    assert (fit.clip, fit.beta, fit.reward) == (0.25, 0.125, "rank")
+    assert (fit.probability, fit.likelihood) == ("per_decision", "normalised")
+    assert (options.coin, options.temperature, options.train_on) == ("step", 0.5, "raw")
     assert [options.epsilon(told) for told in (0, 4, 8)] == [1.0, 0.5, 0.0]
     shapes = {name: tuple(p.shape) for name, p in searcher.policy.state_dict().items()}
-    assert shapes["initial.weight"][0] == 12
+    assert shapes["initial"] == (1, 8, 12)
+    assert shapes["propagate.of_state"] == (1, 2, 12, 60), "weights of its own for each round"
+    assert shapes["propagate.attention_out"] == (1, 2, 12, 1)
+    assert shapes["edge_head.theta.weight"] == (1, 12, 3)
     archs = searcher.ask(50, rng=stream(0, "ask")).archs
     assert not (archs.ops == NASBench201.op_names.index("none")).any()
+
+
+def test_no_limit_and_shares():
+    config = GraphPNASConfig(clip=0.0, share=ScheduleConfig(start=0.3, end=0.1, over=100))
+    options = make_searcher(config, Toy(), rng=stream(0, "init")).options
+    assert options.fit.clip is None
+    assert [options.share(told) for told in (0, 50, 100)] == pytest.approx([0.3, 0.2, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        ({"name": "linear", "start": 0.8, "end": 0.2, "over": 20}, [0.8, 0.5, 0.2]),
+        ({"name": "step", "start": 0.6, "factor": 0.2, "over": 10}, [0.6, 0.12, 0.024]),
+        ({"name": "exponential", "start": 0.8, "over": 10}, [0.8, 0.4, 0.2]),
+        ({"name": "constant", "start": 0.3}, [0.3, 0.3, 0.3]),
+    ],
+)
+def test_every_schedule_of_the_explorer(schedule, values):
+    config = GraphPNASConfig(epsilon=ScheduleConfig(**schedule))
+    epsilon = make_searcher(config, Toy(), rng=stream(0, "init")).options.epsilon
+    assert [epsilon(told) for told in (0, 10, 20)] == pytest.approx(values)
+
+
+def test_the_presets_are_the_papers_and_the_released_codes():
+    paper = make_searcher(GraphPNASConfig(), NASBench101(), rng=stream(0, "init"))
+    assert paper.options == ReinforceOptions()
+    released = GraphPNASConfig(preset="released")
+    searcher = make_searcher(released, NASBench101(), rng=stream(0, "init"))
+    options = searcher.options
+    assert (options.capacity, options.refit, options.coin) == (15, True, "step")
+    assert [options.epsilon(told) for told in (0, 29, 30)] == [1.0, 1.0, 0.0]
+    assert (options.fit.reward, options.fit.likelihood, options.fit.clip) == (
+        "rank",
+        "normalised",
+        None,
+    )
+    assert searcher.explorer.sizes == [3, 4, 5, 6, 7]
+    assert searcher.explorer.p == 0.25
+    assert searcher.policy.variant == "released"
+    assert searcher.policy.propagate.hidden == 24
+
+
+def test_what_is_given_wins_over_the_preset():
+    given = {"preset": "released", "hidden": 10, "explorer": {"p": 0.5}}
+    config = GraphPNASConfig(**given)
+    assert (config.hidden, config.capacity) == (10, 15)
+    assert (config.explorer.p, config.explorer.sizes) == (0.5, "uniform")
+    again = GraphPNASConfig(**config.model_dump(exclude_none=True))
+    assert again == config, "a stored configuration is read back as it was"
+
+
+def test_random_search_without_operations():
+    searcher = make_searcher(RandomConfig(without=("none",)), NASBench201(), rng=stream(0, "init"))
+    archs = searcher.ask(50, rng=stream(0, "ask")).archs
+    assert not (archs.ops == NASBench201.op_names.index("none")).any()
+    with pytest.raises(ValueError, match=r"method\.without: no operation 'pool' among input"):
+        make_searcher(RandomConfig(without=("pool",)), NASBench201(), rng=stream(0, "init"))
+
+
+def test_local_search_is_a_method():
+    config = LocalConfig(initial=3, neighbourhood="full")
+    searcher = make_searcher(config, NASBench201(), rng=stream(0, "init"))
+    assert isinstance(searcher, LocalSearch)
+    assert (searcher.initial, searcher.neighbourhood) == (3, "full")
 
 
 def test_an_unknown_operation_of_the_explorer_is_named():
@@ -106,6 +178,7 @@ def test_unknown_data_sets_and_folders():
 OWN = """
 import torch
 from netwright.evaluation import Evaluation
+from netwright.searchers.local import LocalSearch
 from netwright.searchers.random import RandomSearch
 from netwright.spaces.toy import Toy as Space
 

@@ -17,6 +17,11 @@ def random_graph(layout, *, rng, **options):
 GENERATORS = {
     "graphpnas": partial(GraphPNAS, hidden=12, rounds=3, mixtures=3),
     "graphpnas, one round": partial(GraphPNAS, hidden=8, rounds=1, mixtures=1),
+    "graphpnas, vector gate": partial(GraphPNAS, hidden=8, rounds=2, mixtures=2, gate="vector"),
+    "graphpnas, released": partial(GraphPNAS, hidden=12, rounds=2, mixtures=3, variant="released"),
+    "graphpnas, released with feedback and scalar gate": partial(
+        GraphPNAS, hidden=8, rounds=2, mixtures=2, variant="released", feedback=True, gate="scalar"
+    ),
     "er": random_graph,
     "er of all sizes": partial(random_graph, sizes="uniform", p=0.3),
     "ws": partial(random_graph, model="ws", k=2),

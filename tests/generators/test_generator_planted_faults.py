@@ -25,9 +25,10 @@ def mixture_log_prob(self, edges, *, sign=1.0, masked=True, weighted=True):
     return torch.logsumexp(alpha.log_softmax(dim=-1) + each.sum(dim=1), dim=-1)
 
 
-def score(self, archs, *, sign=1.0, known="prefix", padding=False):
+def score(self, archs, share, *, sign=1.0, known="prefix", padding=False):
     """`GraphPNAS._score`, and what it is with a fault."""
     decided = torch.ones_like(archs.node_mask) if padding else archs.node_mask
+    del share
     graph, step = (decided & torch.tensor(self._open)).nonzero(as_tuple=True)
     ops, adj = archs.ops[graph], archs.adj[graph]
     if known == "own edges":  # the new node's features tell its incoming edges
@@ -45,10 +46,10 @@ def score(self, archs, *, sign=1.0, known="prefix", padding=False):
         before = ArchitectureBatch.masked(before.ops, before.adj, step)
     else:
         before = ArchitectureBatch.masked(ops, adj, step)
-    logits, edges = self._predict(before)
+    logits, edges = self.predict(before)
     log_op = (sign * logits).log_softmax(dim=1).gather(1, archs.ops[graph, step, None])[:, 0]
-    term = log_op + edges.log_prob(archs.adj[graph, :, step])
-    return torch.zeros(len(archs)).index_add(0, graph, term)
+    term = torch.stack([edges.log_prob(archs.adj[graph, :, step]), log_op], dim=1)
+    return torch.zeros(len(archs), 2).index_add(0, graph, term)
 
 
 def ignoring_rng(self, n, *, rng, temperature=1.0):
@@ -63,7 +64,7 @@ def with_global_rng(self, n, *, rng, temperature=1.0):
 
 
 SAMPLE = GraphPNAS.sample
-PREDICT = GraphPNAS._predict
+PREDICT = GraphPNAS.predict
 INITIALISE = GraphPNAS.__init__
 DRAW = BernoulliMixture.sample
 COMPLETE = graphpnas.complete
@@ -78,17 +79,17 @@ def drawing_the_first_component(self, *, rng):
     return DRAW(BernoulliMixture(torch.zeros_like(self.alpha), self.theta, self.free), rng=rng)
 
 
-def predicting_any_op(self, known):
+def predicting_any_op(self, known, replica=None):
     allowed, self.allowed_ops = self.allowed_ops, torch.ones_like(self.allowed_ops)
     try:
-        return PREDICT(self, known)
+        return PREDICT(self, known, replica)
     finally:
         self.allowed_ops = allowed
 
 
-def predicting_with_infinite_logits(self, known):
+def predicting_with_infinite_logits(self, known, replica=None):
     """The mask as a product: 0 times minus infinity."""
-    logits, edges = PREDICT(self, known)
+    logits, edges = PREDICT(self, known, replica)
     allowed = self.allowed_ops[known.num_nodes]
     return torch.log(logits.exp() * allowed) * allowed.float().log().exp(), edges
 
@@ -105,7 +106,7 @@ def complete_anywhere(archs, layout):
 
 
 def planted(function, **fault):
-    return lambda self, argument: function(self, argument, **fault)
+    return lambda self, *arguments: function(self, *arguments, **fault)
 
 
 #: What is replaced, by what, and the check that has to notice.
@@ -121,10 +122,10 @@ FAULTS = {
     ),
     "padding counted": (GraphPNAS, "_score", planted(score, padding=True), "sums to one"),
     "forbidden edges drawn": (BernoulliMixture, "sample", drawing_any_edge, "complete"),
-    "forbidden operations": (GraphPNAS, "_predict", predicting_any_op, "complete"),
-    "forbidden operations counted": (GraphPNAS, "_predict", predicting_any_op, "sums to one"),
+    "forbidden operations": (GraphPNAS, "predict", predicting_any_op, "complete"),
+    "forbidden operations counted": (GraphPNAS, "predict", predicting_any_op, "sums to one"),
     "mask that spoils gradients": (
-        GraphPNAS, "_predict", predicting_with_infinite_logits, "gradients",
+        GraphPNAS, "predict", predicting_with_infinite_logits, "gradients",
     ),
     "graphs outside scored": (graphpnas, "complete", complete_anywhere, "outside"),
     "prefix knows the new node's edges": (

@@ -1,20 +1,30 @@
-from functools import partial
-
 import pytest
 import torch
-from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.func import functional_call
 
+from netwright.generators import graphpnas
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
 from netwright.rng import stream
 from netwright.testing.generators import complete_graphs
 
+PREDICT = GraphPNAS.predict
 CELL = Layout.make(4, 4, allowed_ops=[[0], [1, 2, 3], [1, 2, 3], [3]], end_op=3)
 
 
-def make(layout=CELL, seed=0):
-    generator = GraphPNAS(layout, hidden=10, rounds=2, mixtures=3, rng=stream(seed, "generator"))
+VARIANTS = {
+    "paper": {},
+    "vector gate": {"gate": "vector"},
+    "no feedback": {"feedback": False},
+    "released": {"variant": "released"},
+    "released with feedback": {"variant": "released", "feedback": True},
+}
+
+
+def make(layout=CELL, seed=0, **options):
+    rng = stream(seed, "generator")
+    generator = GraphPNAS(layout, hidden=10, rounds=2, mixtures=3, rng=rng, **options)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.mul_(2.0)  # far from uniform
@@ -22,36 +32,49 @@ def make(layout=CELL, seed=0):
 
 
 def by_the_equations(generator, ops, edges):
-    """log P of one graph, step by step ([GraphPNAS] eq. 1 to 6)."""
-    layout, total = generator.layout, 0.0
-
-    def mlp(part, x):
-        return part.second(torch.relu(part.first(x)))
-
+    """Log P of edges and of operations of one graph, step by step ([GraphPNAS] eq. 1 to 6)."""
+    layout, total = generator.layout, torch.zeros(2)
+    size, paper = layout.max_nodes, generator.variant == "paper"
     for n, op in enumerate(ops):
         before = [(i, j) for i, j in edges if j < n]
         links = before + [(i, n) for i in range(n)]
-        one_hot = torch.eye(layout.num_ops + 1)[[*ops[:n], layout.num_ops]]
-        features = torch.zeros(n + 1, 2 * layout.max_nodes)
+        place = torch.eye(size)[: n + 1]
+        features = torch.cat([torch.zeros(n + 1, size), place], dim=1)
         for i, j in before:
             features[j, i] = 1.0
-        for i in range(n + 1):
-            features[i, layout.max_nodes + i] = 1.0
+        known = [*(ops[:n] if generator.feedback else [0] * n), layout.num_ops]
+        state = torch.zeros(n + 1, 10)
+        if paper or generator.feedback:
+            state = state + torch.eye(layout.num_ops + 1)[known] @ generator.initial[0]
+        if not paper:
+            state = state + features @ generator.place[0]
+            state[n] = 0.0
         source, target = torch.tensor(links, dtype=torch.long).view(-1, 2).T
-        h = generator.propagate(generator.initial(one_hot), features, source, target)
+        along, against = torch.zeros(len(links)).long(), torch.ones(len(links)).long()
+        if not paper:  # edges among known nodes, to the new node, from the new node
+            along = (target == n).long()
+            against = 2 * along
+        u = features if paper else place
+        h = generator.propagate(state, u, source, target, along, against)
 
-        head = generator.edge_head
-        alpha = sum((mlp(head.alpha, h[n] - h[j]) for j in range(n)), torch.zeros(3)).softmax(0)
+        alpha, theta = generator.edge_head(
+            h, torch.tensor([n]), torch.arange(n)[None], torch.ones(1, n).bool()
+        )
         product = torch.ones(3)
         for j in range(n):
-            theta = mlp(head.theta, h[n] - h[j]).sigmoid()
             if layout.free[j, n]:
-                product = product * (theta if (j, n) in edges else 1 - theta)
-        beta = generator.op_head(h[n]).exp() * layout.allowed_ops[n]
-        total = total + (alpha * product).sum().log() + (beta[op] / beta.sum()).log()
+                p = theta[0, j].sigmoid()
+                product = product * (p if (j, n) in edges else 1 - p)
+        logits = h[n : n + 1]
+        for i, layer in enumerate(generator.op_head):
+            logits = (logits.relu() if i else logits) @ layer.weight[0] + layer.bias[0]
+        beta = logits[0].exp() * layout.allowed_ops[n]
+        edge_share, op_share = (alpha[0].softmax(0) * product).sum(), beta[op] / beta.sum()
+        total = total + torch.stack([edge_share, op_share]).log()
     return total
 
 
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize(
     ("ops", "edges"),
     [
@@ -61,8 +84,8 @@ def by_the_equations(generator, ops, edges):
         ([0, 1, 1, 3], {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}),
     ],
 )
-def test_log_prob_is_equations_1_to_6(ops, edges):
-    generator = make()
+def test_log_prob_is_equations_1_to_6(ops, edges, options):
+    generator = make(**options)
     adj = torch.zeros(1, 4, 4, dtype=torch.bool)
     for i, j in edges:
         adj[0, i, j] = True
@@ -70,14 +93,45 @@ def test_log_prob_is_equations_1_to_6(ops, edges):
         torch.tensor([ops + [0] * (4 - len(ops))]), adj, torch.tensor([len(ops)])
     )
     expected = by_the_equations(generator, ops, edges)
-    assert torch.allclose(generator.log_prob(arch)[0], expected, atol=1e-4)
+    assert torch.allclose(generator.log_prob_parts(arch)[0], expected, atol=1e-4)
+    assert torch.allclose(generator.log_prob(arch)[0], expected.sum(), atol=1e-4)
 
 
 def test_the_paper_sizes_are_the_default():
     generator = GraphPNAS(CELL, rng=stream(0, "generator"))
-    assert generator.initial.out_features == 128
+    assert generator.initial.shape == (1, 5, 128)
     assert generator.propagate.rounds == 7
-    assert generator.edge_head.theta.second.out_features == 10
+    assert generator.propagate.of_state.shape == (1, 1, 128, 5 * 128), "rounds share weights"
+    assert generator.propagate.attention_out.shape == (1, 1, 128, 1), "one number per message"
+    assert len(generator.op_head) == 2
+    assert generator.edge_head.theta.weight.shape == (1, 128, 10)
+
+
+def test_the_released_model_is_another():
+    generator = GraphPNAS(CELL, hidden=24, variant="released", rng=stream(0, "generator"))
+    assert generator.propagate.of_state.shape[1] == 7, "every round has weights of its own"
+    assert generator.propagate.attention_out.shape == (1, 7, 24, 24), "a vector gate"
+    assert len(generator.op_head) == 3
+    assert not generator.feedback
+    assert not hasattr(generator, "initial")
+
+
+def test_feedback_is_what_tells_operations():
+    """The same edges after other operations: without feedback nothing can depend on them."""
+    archs = complete_graphs(CELL)
+    archs = archs[archs.num_nodes == 4]
+    for feedback in (True, False):
+        generator = make(feedback=feedback)
+        known = ArchitectureBatch.masked(archs.ops, archs.adj, torch.full_like(archs.num_nodes, 3))
+        logits, _ = generator.predict(known)
+        alike = (known.adj == known.adj[:1]).all(dim=(1, 2))
+        spread = logits[alike][:, 3].std()
+        assert (spread > 1e-3) == feedback
+
+
+def test_where_only_operations_are_decided_the_released_model_sees_them():
+    layout = Layout.make(3, 3, edges=[(0, 1), (1, 2)])
+    assert GraphPNAS(layout, variant="released", hidden=4, rng=stream(0, "g")).feedback
 
 
 def test_learns_the_graphs_it_is_shown():
@@ -96,23 +150,58 @@ def test_learns_the_graphs_it_is_shown():
         assert hits > 60
 
 
-def test_several_seeds_run_as_one_stacked_model():
-    generators = [make(seed=seed) for seed in range(3)]
-    archs = generators[0].sample(15, rng=stream(0, "archs"))
-    stacked, _ = stack_module_state(generators)
-    first = generators[0]
-
-    def mean(parameters):
-        return functional_call(first, parameters, (archs,)).mean()
-
-    values = vmap(partial(functional_call, first), in_dims=(0, None))(stacked, (archs,))
-    gradients = vmap(grad(mean))(stacked)
-    for i, generator in enumerate(generators):
-        expected = generator.log_prob(archs)
-        assert torch.allclose(values[i], expected, atol=1e-4)
-        expected.mean().backward()
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_several_seeds_run_as_one_stacked_model(options):
+    generators = [make(seed=seed, **options) for seed in range(3)]
+    every = complete_graphs(CELL)
+    # Shares of very different sizes, and graphs outside the layout among them.
+    shares = [every[every.num_nodes == 2][:2], every[-2:], every[torch.tensor([0, len(every) - 1])]]
+    shares[1].ops[0, 0] = 3
+    archs = ArchitectureBatch.cat(shares)
+    stacked = {
+        name: torch.cat([g.state_dict()[name] for g in generators]).requires_grad_()
+        for name, _ in generators[0].named_parameters()
+    }
+    values = functional_call(generators[0], stacked, (archs,)).sum(dim=1)
+    values[values.isfinite()].sum().backward()
+    for i, (generator, share) in enumerate(zip(generators, shares, strict=True)):
+        expected = generator.log_prob(share)
+        assert torch.allclose(values[2 * i : 2 * i + 2], expected, atol=1e-5)
+        expected[expected.isfinite()].sum().backward()
         for name, parameter in generator.named_parameters():
-            assert torch.allclose(gradients[name][i], parameter.grad, atol=1e-4)
+            assert torch.allclose(stacked[name].grad[i], parameter.grad[0], atol=1e-5)
+
+
+def test_graphs_that_replicas_cannot_share_are_refused():
+    generators = [make(seed=seed) for seed in range(2)]
+    stacked = {
+        name: torch.cat([g.state_dict()[name] for g in generators])
+        for name, _ in generators[0].named_parameters()
+    }
+    with pytest.raises(ValueError, match="3 graphs for 2 replicas"):
+        functional_call(generators[0], stacked, (complete_graphs(CELL)[:3],))
+
+
+@pytest.mark.parametrize("many", [2, 40])
+def test_equal_prefixes_are_read_once_without_a_difference(many, monkeypatch):
+    generator, every = make(), complete_graphs(CELL)
+    archs = every[torch.randint(len(every), (many,), generator=stream(0, "many"))]
+    known = ArchitectureBatch.masked(archs.ops, archs.adj, torch.full_like(archs.num_nodes, 2))
+    expected = generator.predict(known)
+    for rows in (graphpnas._ROWS, 7):  # all at once, and in parts
+        monkeypatch.setattr(graphpnas, "_ROWS", rows)
+        read = []
+
+        def spy(self, known, read=read):
+            read.append(len(known))
+            return PREDICT(self, known)
+
+        monkeypatch.setattr(GraphPNAS, "predict", spy)
+        logits, edges = generator._predict_each_once(known)
+        torch.testing.assert_close(logits, expected[0])
+        for name in ("alpha", "theta", "free"):
+            torch.testing.assert_close(getattr(edges, name), getattr(expected[1], name))
+        assert many < 16 or rows == 7 or sum(read) < many
 
 
 def test_steps_without_a_choice_are_free():

@@ -1,5 +1,6 @@
 from itertools import product
 
+import pytest
 import torch
 
 from netwright.nn.mixture import BernoulliMixture, MixtureHead
@@ -72,20 +73,42 @@ def test_extreme_logits_stay_finite():
     assert alpha.grad.isfinite().all()
 
 
-def test_head_is_equations_4_and_6():
+def _head(**options):
     with scoped(stream(0, "head")):
-        head = MixtureHead(5, 6, 3)
+        return MixtureHead(5, 6, 3, **options)
+
+
+def _perceptron(head, half, last, x):
+    """Its layers one after the other; ``half`` says which part of the first layer it has."""
+    x = (x @ head.first.weight[0] + head.first.bias[0])[6 * half : 6 * half + 6].relu()
+    for layer in (head.alpha_middle, head.theta_middle)[half]:
+        x = (x @ layer.weight[0] + layer.bias[0]).relu()
+    return x @ last.weight[0] + last.bias[0]
+
+
+@pytest.mark.parametrize("layers", [2, 3])
+@pytest.mark.parametrize("pooling", ["sum", "mean"])
+def test_head_is_equations_4_and_6(layers, pooling):
+    head = _head(layers=layers, pooling=pooling)
     states = torch.randn(7, 5, generator=stream(0, "states"))
     new, candidates = torch.tensor([2, 6]), torch.tensor([[0, 1, 2], [3, 4, 5]])
     exists = torch.tensor([[True, True, False], [True, True, True]])
-    mixture = head(states, new, candidates, exists, exists)
+    got_alpha, got_theta = head(states, new, candidates, exists)
     for b in range(2):
-        pairs = states[new[b]] - states[candidates[b][exists[b]]]
+        pairs = list(states[new[b]] - states[candidates[b][exists[b]]])
+        theta = torch.stack([_perceptron(head, 1, head.theta, pair) for pair in pairs])
+        torch.testing.assert_close(got_theta[b][exists[b]], theta, atol=1e-5, rtol=1e-5)
+        if pooling == "mean":
+            pairs.append(torch.zeros(5))  # the new node and itself
+        alpha = sum(_perceptron(head, 0, head.alpha, pair) for pair in pairs)
+        alpha = alpha / len(pairs) if pooling == "mean" else alpha
+        torch.testing.assert_close(got_alpha[b], alpha, atol=1e-5, rtol=1e-5)
 
-        def mlp(part, x):
-            return part.second(torch.relu(part.first(x)))
 
-        alpha = sum(mlp(head.alpha, pair) for pair in pairs)
-        assert torch.allclose(mixture.alpha[b], alpha, atol=1e-5)
-        theta = torch.stack([mlp(head.theta, pair) for pair in pairs])
-        assert torch.allclose(mixture.theta[b][exists[b]], theta, atol=1e-5)
+def test_probability_of_an_edge_is_the_sum_over_vectors_that_have_it():
+    mixture = _mixture()
+    for j in range(3):
+        total = sum(mixture.log_prob(edges.expand(3, 3)).exp() for edges in EVERYTHING if edges[j])
+        copies = 2.0 ** (~FREE).sum(dim=1).double()
+        expected = torch.where(FREE[:, j], total / copies, torch.zeros(3).double())
+        torch.testing.assert_close(mixture.probability()[:, j], expected)

@@ -8,8 +8,8 @@ from netwright.files import load_state, save_state
 from netwright.generators.base import Generator
 from netwright.rng import stream
 from netwright.searchers import reinforce
-from netwright.searchers.policy_gradient import FitOptions, fit, optimiser_of
-from netwright.searchers.reinforce import Reinforce, ReinforceOptions
+from netwright.searchers.policy_gradient import FitOptions, Learner, Lesson, fit
+from netwright.searchers.reinforce import Reinforce, ReinforceOptions, update_together
 from netwright.searchers.schedules import Constant, Linear
 from netwright.spaces.toy import Toy
 
@@ -32,9 +32,9 @@ def updates(monkeypatch):
     """The buffers of every update."""
     record = []
 
-    def spy(policy, optimiser, archs, score, options, *, rng):
-        record.append((archs, score))
-        return fit(policy, optimiser, archs, score, options, rng=rng)
+    def spy(lessons, options):
+        record.extend((lesson.archs, lesson.score) for lesson in lessons)
+        return fit(lessons, options)
 
     monkeypatch.setattr(reinforce, "fit", spy)
     return record
@@ -132,15 +132,57 @@ def test_updates_come_when_a_multiple_of_update_every_is_told(updates):
     searcher, rng = make(update_every=4), stream(0, "searcher")
     for i in range(7):
         searcher.tell(ALL[i : i + 1], SCORE[i : i + 1], rng=rng)
+        assert searcher.policy is not None  # who asks for it gets it up to date
         assert len(updates) == (i + 1) // 4
     searcher.tell(ALL[7:20], SCORE[7:20], rng=rng)  # several multiples at once: one update
+    assert searcher.policy is not None
     assert len(updates) == 2
+    assert searcher.policy is not None
+    assert len(updates) == 2, "nothing new was told"
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_an_update_waits_until_the_generator_is_needed(updates, refit):
+    epsilon = Linear(1.0, 0.0, over=9)
+    searcher, rng = make(update_every=3, refit=refit, epsilon=epsilon), stream(0, "s")
+    for i in range(0, 9, 3):
+        searcher.tell(ALL[i : i + 3], SCORE[i : i + 3], rng=rng)
+    # Going on needs every update in turn; a new generator makes up for those before.
+    assert [len(archs) for archs, _ in updates] == ([] if refit else [3, 6])
+    searcher.ask(2, rng=rng)
+    assert [len(archs) for archs, _ in updates] == ([9] if refit else [3, 6, 9])
+
+
+def test_an_update_that_is_due_survives_a_checkpoint():
+    searcher, again = make(update_every=3, refit=True), make(update_every=3, refit=True)
+    searcher.tell(ALL[:6], SCORE[:6], rng=stream(0, "tell"))
+    again.load_state_dict(searcher.state_dict())
+    assert torch.equal(searcher.policy.logits, again.policy.logits)
+    fresh = make(update_every=3, refit=True)
+    assert not torch.equal(fresh.policy.logits, again.policy.logits)
+
+
+def test_searchers_update_together_as_they_would_alone(updates):
+    def told(seed):
+        searcher = make(update_every=3)
+        scores = torch.rand(6, generator=stream(seed, "score"))
+        searcher.tell(ALL[:6], scores, rng=stream(seed, "tell"))
+        return searcher
+
+    alone, together = [told(seed) for seed in range(3)], [told(seed) for seed in range(3)]
+    update_together([*together, object()])
+    assert len(updates) == 3
+    for a, b in zip(alone, together, strict=True):
+        assert b._due is None
+        torch.testing.assert_close(a.policy.logits, b.policy.logits)
+    assert len({float(s.policy.logits.detach()[0, 0]) for s in together}) == 3
 
 
 def test_training_sees_the_best_and_no_failures(updates):
     searcher, rng = make(update_every=27, capacity=5), stream(0, "searcher")
     score = SCORE.masked_fill(SCORE == 1, torch.nan)
     searcher.tell(ALL, score, rng=rng)
+    assert searcher.policy is not None
     ((_, trained),) = updates
     assert trained.tolist() == score.nan_to_num(nan=0).sort(descending=True).values[:5].tolist()
     stats = searcher.stats()
@@ -152,38 +194,111 @@ def test_training_sees_the_best_and_no_failures(updates):
 def test_nothing_is_trained_on_failures_alone(updates):
     searcher, rng = make(update_every=3), stream(0, "searcher")
     searcher.tell(ALL[:9], torch.full((9,), torch.nan), rng=rng)
+    assert searcher.policy is not None
     assert updates == []
 
 
-def test_the_simplified_graph_is_trained_on(updates):
+@pytest.mark.parametrize("train_on", ["pruned", "raw"])
+def test_what_was_not_drawn_here_is_trained_on_simplified(updates, train_on):
     space = Chains(2)
-    searcher, rng = make(space=space, update_every=2), stream(0, "searcher")
+    searcher = make(space=space, update_every=2, train_on=train_on)
+    rng = stream(0, "searcher")
     searcher.tell(space.from_text(["ac", "aa"]), torch.tensor([0.1, 0.2]), rng=rng)
-    assert space.to_text(updates[0][0]) == ["aa", "ab"]
     assert "ab" not in space.to_text(searcher.ask(2, rng=rng).archs)
+    assert space.to_text(updates[0][0]) == ["aa", "ab"]
 
 
-def expected_logits(updates, *, refit):
+class Cees(Independent):
+    """Draws operation 2, another name for operation 1, in place of 1."""
+
+    def sample(self, n, *, rng):
+        return self.chains(2 * super().sample(n, rng=rng).ops.clamp(max=1))
+
+
+@pytest.mark.parametrize("origin", ["generator", "explorer"])
+@pytest.mark.parametrize("train_on", ["pruned", "raw"])
+def test_the_graph_as_it_was_drawn_is_trained_on_if_wanted(updates, train_on, origin):
+    space = Chains(12)
+    explorer = Cees(space.layout, rng=stream(0, "x")) if origin == "explorer" else None
+    options = {"train_on": train_on, "update_every": 6, "epsilon": float(origin == "explorer")}
+    searcher = make(Cees, space=space, explorer=explorer, **options)
+    again = make(Cees, space=space, explorer=explorer, **options)
+    proposals = searcher.ask(6, rng=stream(0, "searcher"))
+    assert set(proposals.origin) == {origin}
+    again.load_state_dict(searcher.state_dict())
+    for each in (searcher, again):  # drawings survive a checkpoint
+        each.tell(proposals.archs, torch.arange(6.0), rng=stream(1, "tell"))
+        assert each.policy is not None
+        drawn, _ = updates.pop()
+        assert space.to_text(space.simplify(drawn)) == space.to_text(proposals.archs)[::-1]
+        assert (int(drawn.ops.max()) == 2) == (train_on == "raw")
+
+
+def test_drawings_are_forgotten_when_told():
+    space = Chains(12)
+    searcher, rng = make(space=space, train_on="raw"), stream(0, "searcher")
+    first, second = searcher.ask(4, rng=rng), searcher.ask(4, rng=rng)
+    searcher.tell(first.archs, torch.arange(4.0), rng=rng)
+    assert len(searcher.state_dict()["drawn"]["ops"]) == len(second)
+
+
+def test_one_coin_for_a_whole_step():
+    space, rng = Chains(20), stream(0, "searcher")
+    searcher = make(space=space, epsilon=0.3, coin="step")
+    origins = [set(searcher.ask(4, rng=rng).origin) for _ in range(200)]
+    assert all(len(row) == 1 for row in origins)
+    share = sum(row == {"explorer"} for row in origins) / 200
+    assert abs(share - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 200)
+
+
+def test_the_temperature_reaches_the_generator():
+    seen = []
+
+    class Warm(Independent):
+        def sample(self, n, *, rng, temperature=1.0):
+            seen.append(temperature)
+            return super().sample(n, rng=rng)
+
+    make(Warm, temperature=0.7).ask(2, rng=stream(0, "s"))
+    assert set(seen) == {0.7}
+    with pytest.raises(ValueError, match="temperature"):
+        ReinforceOptions(temperature=0.0)
+
+
+def test_a_share_of_all_is_trained_on_that_may_shrink(updates):
+    share = Linear(0.5, 0.1, over=20)
+    searcher, rng = make(update_every=10, share=share), stream(0, "searcher")
+    for i in (0, 10):
+        searcher.tell(ALL[i : i + 10], SCORE[i : i + 10], rng=rng)
+    assert searcher.policy is not None
+    assert [len(score) for _, score in updates] == [3, 2]  # 30 % of 10, 10 % of 20
+    best = SCORE[:20].double().sort(descending=True).values[:2]
+    assert updates[-1][1].tolist() == best.tolist()
+
+
+def expected_logits(updates, seeds, *, refit):
     """Two updates by hand, with the random streams of `Reinforce`."""
-    rng = stream(0, "tell")
-    policy = Independent(SPACE.layout, rng=stream(0, "start"))
-    adam = optimiser_of(policy, QUICK)
-    for archs, score in updates:
+    learner = Learner(Independent(SPACE.layout, rng=stream(0, "start")))
+    for (archs, score), seed in zip(updates, seeds, strict=True):
+        rng = torch.Generator().manual_seed(seed)
         if refit:
-            policy = Independent(SPACE.layout, rng=rng)
-            adam = optimiser_of(policy, QUICK)
-        fit(policy, adam, archs, score, QUICK, rng=rng)
-    return policy.logits
+            learner = Learner(Independent(SPACE.layout, rng=rng))
+        fit([Lesson(learner, archs, score, rng)], QUICK)
+    return learner.policy.logits
 
 
 @pytest.mark.parametrize("refit", [False, True])
 def test_updates_go_on_with_the_generator_and_adam_or_start_afresh(updates, refit):
     searcher, rng = make(update_every=3, refit=refit), stream(0, "tell")
+    seeds = []
     for i in range(0, 6, 3):
         searcher.tell(ALL[i : i + 3], SCORE[i : i + 3], rng=rng)
+        seeds.append(searcher.state_dict()["due"])
+        assert searcher.policy is not None
     assert len(updates) == 2
-    assert torch.equal(searcher.policy.logits, expected_logits(updates, refit=refit))
-    assert not torch.equal(searcher.policy.logits, expected_logits(updates, refit=not refit))
+    assert torch.equal(searcher.policy.logits, expected_logits(updates, seeds, refit=refit))
+    other = expected_logits(updates, seeds, refit=not refit)
+    assert not torch.equal(searcher.policy.logits, other)
 
 
 def test_the_order_in_which_a_batch_is_told_does_not_change_what_is_learned():
@@ -209,9 +324,11 @@ def test_stats_of_the_update_are_of_the_last_one():
     searcher, rng = make(update_every=9), stream(0, "searcher")
     assert not {"loss", "gradient norm", "buffer mean", "entropy"} & set(searcher.stats())
     searcher.tell(ALL[:9], SCORE[:9], rng=rng)
+    update_together([searcher])
     assert searcher.stats()["gradient norm"] > 0
     before = searcher.stats()["loss"]
     searcher.tell(ALL[9:18], SCORE[9:18], rng=rng)
+    update_together([searcher])
     assert searcher.stats()["loss"] != before
 
 
@@ -228,23 +345,6 @@ def test_goes_on_bit_for_bit_from_a_file(tmp_path):
         each.tell(ALL[1::3], SCORE[1::3], rng=random_state)
     assert torch.equal(searcher.policy.logits, again.policy.logits)
     assert searcher.stats() == again.stats()
-
-
-def test_parameters_without_gradient_survive_a_checkpoint():
-    class WithSpare(Independent):
-        def __init__(self, layout, *, rng):
-            super().__init__(layout, rng=rng)
-            logits = self._parameters.pop("logits")
-            self.spare = torch.nn.Parameter(torch.zeros(2))
-            self.register_parameter("logits", logits)  # now the second
-
-    searcher, rng = make(WithSpare, update_every=3), stream(0, "searcher")
-    searcher.tell(ALL[:6], SCORE[:6], rng=rng)
-    again = make(WithSpare, update_every=3)
-    again.load_state_dict(searcher.state_dict())
-    for each in (searcher, again):
-        each.tell(ALL[6:9], SCORE[6:9], rng=stream(0, "tell"))
-    assert torch.equal(searcher.policy.logits, again.policy.logits)
 
 
 def test_architectures_outside_the_space_are_refused():

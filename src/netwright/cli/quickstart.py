@@ -29,7 +29,6 @@ CONFIG: dict[str, Any] = {
         "hidden": 32,
         "rounds": 3,
         "explorer": {"p": 0.5},
-        "explore_until": 30,
         "capacity": 15,
         "epochs": 20,
         "batch_size": 5,

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,10 @@ from netwright.config.schema import (
     EvaluatorConfig,
     ExplorerConfig,
     GraphPNASConfig,
+    LocalConfig,
     MethodConfig,
     RandomConfig,
+    ScheduleConfig,
     SpaceConfig,
     TableConfig,
     TrainConfig,
@@ -36,10 +38,11 @@ from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.toy import toy_network
 from netwright.searchers.base import Searcher
+from netwright.searchers.local import LocalSearch
 from netwright.searchers.policy_gradient import FitOptions
 from netwright.searchers.random import RandomSearch
 from netwright.searchers.reinforce import Reinforce, ReinforceOptions
-from netwright.searchers.schedules import Linear
+from netwright.searchers.schedules import Constant, Exponential, Linear, Schedule, Steps
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
@@ -116,24 +119,40 @@ def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Genera
     """
     match config:
         case RandomConfig():
-            return RandomSearch(space)
+            if not config.without:
+                return RandomSearch(space)
+            weights = _op_weights(config.without, space, "method.without")
+            return RandomSearch(space, generator=RandomGraph(space.layout, op_weights=weights))
+        case LocalConfig():
+            return LocalSearch(space, initial=config.initial, neighbourhood=config.neighbourhood)
         case GraphPNASConfig():
             policy = partial(
-                GraphPNAS, hidden=config.hidden, rounds=config.rounds, mixtures=config.mixtures
+                GraphPNAS,
+                hidden=config.hidden,
+                rounds=config.rounds,
+                mixtures=config.mixtures,
+                variant=config.variant,
+                gate=config.gate,
+                feedback=config.feedback,
             )
             fit = FitOptions(
                 epochs=config.epochs,
                 batch_size=config.batch_size,
                 learning_rate=config.learning_rate,
-                clip=config.clip,
+                clip=config.clip or None,
                 reward=config.reward,
                 beta=config.beta,
+                likelihood=config.likelihood,
                 probability=config.probability,
             )
             options = ReinforceOptions(
                 capacity=config.capacity,
+                share=None if config.share is None else _schedule(config.share),
                 update_every=config.update_every,
-                epsilon=Linear(1.0, 0.0, over=config.explore_until),
+                epsilon=_schedule(config.epsilon),
+                coin=config.coin,
+                temperature=config.temperature,
+                train_on=config.train_on,
                 refit=config.refit,
                 fit=fit,
             )
@@ -147,12 +166,28 @@ def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Genera
             return made
 
 
-def _explorer(config: ExplorerConfig, space: SearchSpace) -> RandomGraph:
-    unknown = set(config.without) - set(space.op_names)
+def _schedule(config: ScheduleConfig) -> Schedule:
+    match config.name:
+        case "linear":
+            return Linear(config.start, config.end, over=config.over)
+        case "step":
+            return Steps(config.start, config.factor, every=config.over)
+        case "exponential":
+            return Exponential(config.start, half_life=config.over)
+        case "constant":
+            return Constant(config.start)
+
+
+def _op_weights(without: Sequence[str], space: SearchSpace, setting: str) -> list[float]:
+    """Equal weights for all operations but those that are never to be drawn."""
+    unknown = set(without) - set(space.op_names)
     if unknown:
         known = ", ".join(space.op_names)
-        raise ValueError(f"explorer.without: no operation {unknown.pop()!r} among {known}")
-    weights = [float(name not in config.without) for name in space.op_names]
+        raise ValueError(f"{setting}: no operation {unknown.pop()!r} among {known}")
+    return [float(name not in without) for name in space.op_names]
+
+
+def _explorer(config: ExplorerConfig, space: SearchSpace) -> RandomGraph:
     return RandomGraph(
         space.layout,
         model=config.model,
@@ -160,7 +195,7 @@ def _explorer(config: ExplorerConfig, space: SearchSpace) -> RandomGraph:
         k=config.k,
         m=config.m,
         sizes=config.sizes,
-        op_weights=weights,
+        op_weights=_op_weights(config.without, space, "explorer.without"),
     )
 
 

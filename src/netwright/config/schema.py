@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from netwright.search import Mode
 
@@ -41,6 +48,30 @@ class RandomConfig(_Strict):
     """Random search: samples of the space, without repeats."""
 
     name: Literal["random"] = "random"
+    without: tuple[str, ...] = ()  # operations it never draws, by name
+
+
+class LocalConfig(_Strict):
+    """Local search; the defaults are those of naszilla ([White2020])."""
+
+    name: Literal["local"] = "local"
+    initial: int = Field(10, ge=1)  # random architectures at the start and at every restart
+    neighbourhood: Literal["first", "full"] = "first"
+
+
+class ScheduleConfig(_Strict):
+    """A number that changes with the evaluations told.
+
+    "linear" from ``start`` to ``end`` over ``over`` evaluations; "step" is ``start``, times
+    ``factor`` every ``over``; "exponential" is ``start``, halved every ``over``; "constant" is
+    ``start``.
+    """
+
+    name: Literal["linear", "step", "exponential", "constant"] = "linear"
+    start: float = Field(1.0, ge=0, le=1)
+    end: float = Field(0.0, ge=0, le=1)
+    over: int = Field(30, ge=1)
+    factor: float = Field(0.0, ge=0, le=1)
 
 
 class ExplorerConfig(_Strict):
@@ -54,25 +85,60 @@ class ExplorerConfig(_Strict):
     without: tuple[str, ...] = ()  # operations it never draws, by name
 
 
+#: What the paper's released code does otherwise; the numbers are those for NAS-Bench-101.
+RELEASED: dict[str, Any] = {
+    "variant": "released",
+    "hidden": 24,
+    "explorer": {"sizes": "uniform"},
+    "epsilon": {"name": "step", "start": 1.0, "factor": 0.0, "over": 30},
+    "coin": "step",
+    "capacity": 15,
+    "clip": 0.0,
+    "reward": "rank",
+    "likelihood": "normalised",
+    "refit": True,
+}
+
+
 class GraphPNASConfig(_Strict):
-    """GraphPNAS; the defaults are the paper's for NAS-Bench-101."""
+    """GraphPNAS; the defaults are the paper's for NAS-Bench-101.
+
+    ``preset = "released"`` changes the defaults to `RELEASED`.
+    """
 
     name: Literal["graphpnas"] = "graphpnas"
+    preset: Literal["paper", "released"] = "paper"
+    variant: Literal["paper", "released"] = "paper"
     hidden: int = Field(128, ge=1)
     rounds: int = Field(7, ge=1)
     mixtures: int = Field(10, ge=1)
+    gate: Literal["scalar", "vector"] | None = None  # that of the variant
+    feedback: bool | None = None  # the network sees operations drawn before; as in the variant
     explorer: ExplorerConfig = ExplorerConfig()
-    explore_until: int = Field(30, ge=1)  # evaluations over which epsilon falls from 1 to 0
+    epsilon: ScheduleConfig = ScheduleConfig()  # the explorer's share
+    coin: Literal["proposal", "step"] = "proposal"
+    temperature: float = Field(1.0, gt=0)
     capacity: int = Field(30, ge=1)
+    share: ScheduleConfig | None = None  # instead of capacity: the best share of all
     update_every: int = Field(10, ge=1)
     epochs: int = Field(70, ge=1)
     batch_size: int = Field(2, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(1.0, ge=0)  # 0: no limit
     beta: float = Field(0.05, ge=0)
     reward: Literal["standardised", "rank"] = "standardised"
+    likelihood: Literal["graph", "normalised"] = "graph"
     probability: Literal["graph", "per_decision"] = "graph"
+    train_on: Literal["pruned", "raw"] = "pruned"
     refit: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        """Let the preset give what is not given."""
+        if isinstance(values, Mapping) and values.get("preset") == "released":
+            return merge(RELEASED, values)
+        return values
 
 
 class TableConfig(_Strict):
@@ -100,7 +166,11 @@ class TrainConfig(_Strict):
     device: str = "auto"
 
 
-METHODS: dict[str, type[BaseModel]] = {"random": RandomConfig, "graphpnas": GraphPNASConfig}
+METHODS: dict[str, type[BaseModel]] = {
+    "random": RandomConfig,
+    "local": LocalConfig,
+    "graphpnas": GraphPNASConfig,
+}
 EVALUATORS: dict[str, type[BaseModel]] = {"table": TableConfig, "train": TrainConfig}
 
 
@@ -127,7 +197,7 @@ def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any],
     return choose
 
 
-MethodConfig = RandomConfig | GraphPNASConfig | CustomConfig
+MethodConfig = RandomConfig | LocalConfig | GraphPNASConfig | CustomConfig
 EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
 
 

@@ -1,33 +1,78 @@
 """Message passing with attention over many small graphs at once, nodes packed into rows."""
 
+from typing import Any, Literal
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from netwright.nn.difference import DifferenceMLP
+from netwright.nn.propagation import Propagate, Routes, gru
+from netwright.nn.replicas import uniform
 
-#: One-hot direction of a message: along the edge, against it, from the node to itself.
-ALONG, AGAINST, SELF = 0, 1, 2
+Gate = Literal["scalar", "vector"]
 
 
 class AttentionMessagePassing(nn.Module):
-    r"""Rounds of message passing with shared weights ([GraphPNAS] eq. 7-10).
+    r"""Rounds of message passing over undirected edges ([GraphPNAS] eq. 7-10).
 
-    Nodes of all graphs are the rows of one matrix; an edge is a pair of row numbers, so nothing
-    is padded and graphs of any sizes mix. Every node is its own neighbour.
+    A message is $f([h_i - h_j, k_{ij}])$ and its gate $\sigma(g([h_i - h_j, u_i - u_j]))$ with
+    two-layer perceptrons $f$ and $g$, $k$ being the one-hot kind of the message. Their first
+    layers are linear, so they are applied to nodes and the difference is taken afterwards:
+    the matrix work grows with the nodes, not with the edges. Where the gate is one number per
+    edge, the second layer of $f$ runs after the sum of eq. 10 and merges with the input weights of
+    the GRU.
 
     Args:
         hidden: Size of a node's state and of a message.
-        features: Size of the constant features $u$ that attention sees besides the state.
+        features: Size of the constant features $u$.
         rounds: Number of rounds $S$.
+        gate: "scalar", one number per edge, or "vector", one per element of the message.
+        tied: Whether all rounds share their weights.
+        kinds: Number of kinds of messages.
+        own: Kind of the message from a node to itself; None if there is none.
+        symmetric: Whether $f$ and $g$ both see $u$ and the kind of the message.
+        relu: Whether states pass a ReLU between rounds.
     """
 
-    def __init__(self, hidden: int, features: int, rounds: int) -> None:
+    def __init__(
+        self,
+        hidden: int,
+        features: int,
+        rounds: int,
+        *,
+        gate: Gate = "scalar",
+        tied: bool = True,
+        kinds: int = 3,
+        own: int | None = 2,
+        symmetric: bool = False,
+        relu: bool = False,
+    ) -> None:
         super().__init__()
-        self.rounds = rounds
-        self.message = DifferenceMLP(hidden, hidden, hidden, pair_features=3)
-        self.attention = DifferenceMLP(hidden + features, hidden, 1)
-        self.update = nn.GRUCell(hidden, hidden)
+        self.hidden, self.rounds, self.gate = hidden, rounds, gate
+        self.own, self.symmetric, self.relu = own, symmetric, relu
+        n = 1 if tied else rounds
+        f_in = hidden + kinds + (features if symmetric else 0)
+        g_in = hidden + features + (kinds if symmetric else 0)
+        both = 2 if symmetric else 1
+        # First layers, f beside g where both have such weights.
+        self.message_bias = uniform(n, hidden, fan_in=f_in)
+        self.attention_bias = uniform(n, hidden, fan_in=g_in)
+        self.of_kind = uniform(n, kinds, both * hidden, fan_in=f_in)
+        self.of_features = uniform(n, features, both * hidden, fan_in=g_in)
+        # Second layers.
+        width = 1 if gate == "scalar" else hidden
+        self.message_out = uniform(n, hidden, hidden, fan_in=hidden)
+        self.message_out_bias = uniform(n, hidden, fan_in=hidden)
+        self.attention_out = uniform(n, hidden, width, fan_in=hidden)
+        self.attention_out_bias = uniform(n, width, fan_in=hidden)
+        # All that states are multiplied by: first layers of f and g, then the GRU's reset and
+        # update gates and its candidate.
+        parts = [uniform(n, hidden, hidden, fan_in=size) for size in (f_in, g_in)]
+        parts += [uniform(n, hidden, 3 * hidden, fan_in=hidden)]
+        self.of_state = nn.Parameter(torch.cat([part.detach() for part in parts], dim=3))
+        self.of_state_bias = uniform(n, 3 * hidden, fan_in=hidden)
+        self.of_input = uniform(n, hidden, 3 * hidden, fan_in=hidden)
+        self.of_input_bias = uniform(n, 3 * hidden, fan_in=hidden)
 
     def forward(
         self,
@@ -35,59 +80,122 @@ class AttentionMessagePassing(nn.Module):
         features: Float[Tensor, "row feature"],
         source: Int[Tensor, " edge"],
         target: Int[Tensor, " edge"],
+        along: Int[Tensor, " edge"],
+        against: Int[Tensor, " edge"],
     ) -> Float[Tensor, "row hidden"]:
         """Return the states after all rounds.
+
+        With several replicas, each has an equal share of the rows and of the edges, in order.
 
         Args:
             state: Initial states $h^0$.
             features: Constant features $u$.
             source: Row of each edge's first node.
             target: Row of its second node; messages travel both ways.
+            along: Kind of the message from source to target.
+            against: Kind of the message from target to source.
         """
-        f, g, cell = self.message, self.attention, self.update
-        size, rows = state.shape[1], len(state)
-        # Messages along all edges, then against all: twice the same edges, with a sign.
-        sign = state.new_tensor([1.0, -1.0]).view(2, 1, 1)
-        receiver = torch.cat([target, source])
-        direction = f.pair_bias(torch.eye(3, dtype=state.dtype, device=state.device))
-        ways = direction[:SELF, None]
-        # u does not change over the rounds, so its share of eq. 8-9 is computed once.
-        known = nn.functional.linear(features, g.first.weight[:, size:])
-        known = g.first.bias + sign * (known[target] - known[source])
-        state_to_attention = g.first.weight[:, :size]
-        # The difference of a node to itself is zero, so its message to itself is a constant.
-        own_weight = torch.sigmoid(g.second(torch.relu(g.first.bias)))
-        own_message = own_weight * torch.relu(direction[SELF])
-        # The second layer of f runs after the sum of eq. 10, since a is a scalar, and the input
-        # weights of the GRU follow at once: one matrix for both.
-        receive = cell.weight_ih @ f.second.weight
-        receive_bias = cell.weight_ih @ f.second.bias
+        replicas = self.of_state.shape[0]
+        routes = Routes.of(source, target, replicas, len(state))
+        kind = torch.stack([along.view(replicas, -1), against.view(replicas, -1)], dim=1)
+        known_f, known_g = self._known(features, routes, kind)
+        zeros = torch.zeros_like(self.message_bias)
+        bias = torch.cat([zeros, zeros, self.of_state_bias], dim=2)
+        run = self._scalar if self.gate == "scalar" else self._vector
+        return run(state, routes, known_f, known_g, bias)
 
-        def change(row: Tensor) -> Tensor:
-            return row.index_select(0, target).sub_(row.index_select(0, source))
+    def _known(
+        self, features: Tensor, routes: Routes, kind: Int[Tensor, "replica way edge"]
+    ) -> tuple[Tensor, Tensor]:
+        """What does not change over the rounds: first layers of kinds and features, and biases.
 
-        for _ in range(self.rounds):
-            # eq. 7, its second layer below
-            message = torch.addcmul(ways, sign, change(f.project(state))).relu_()
-            seen = nn.functional.linear(state, state_to_attention)
-            weight = torch.addcmul(known, sign, change(seen)).relu_()  # eq. 8
-            weight = torch.sigmoid(g.second(weight))  # eq. 9
-            summed = own_message.expand(rows, size).index_add(
-                0, receiver, (weight * message).flatten(0, 1)
+        Returns:
+            Of messages and of gates, each ``[round, replica, way, edge, hidden]``.
+        """
+        replicas, n = self.of_kind.shape[:2]
+        kinds, both = self.of_kind.shape[2:]
+        of_kind = self.of_kind.transpose(0, 1)  # [round, replica, kind, *]
+        index = (
+            torch.arange(replicas, device=kind.device)[:, None] * kinds + kind.flatten(1)
+        ).view(-1)
+        by_kind = of_kind.reshape(n, replicas * kinds, both).index_select(1, index)
+        by_kind = by_kind.view(n, *kind.shape, both)
+        rows = features.view(1, replicas, -1, features.shape[1])
+        of_rows = (rows @ self.of_features.transpose(0, 1)).reshape(n, -1, both)
+        change = of_rows.index_select(1, routes.target) - of_rows.index_select(1, routes.source)
+        change = change.view(n, replicas, 1, -1, both) * routes.sign(change)
+        bias_f = self.message_bias.transpose(0, 1)[:, :, None, None]
+        bias_g = self.attention_bias.transpose(0, 1)[:, :, None, None]
+        if not self.symmetric:
+            return by_kind + bias_f, change + bias_g
+        f, g = (by_kind + change).chunk(2, dim=-1)
+        return f + bias_f, g + bias_g
+
+    def _own(self, k: int) -> tuple[Tensor, Tensor] | None:
+        """Message and gate from every node to itself: the difference of a node to itself is 0."""
+        if self.own is None:
+            return None
+        of_kind = self.of_kind[:, k, self.own]
+        f, g = of_kind[:, : self.hidden], of_kind[:, self.hidden :] if self.symmetric else 0.0
+        message = torch.relu(self.message_bias[:, k] + f)
+        hidden = torch.relu(self.attention_bias[:, k] + g)
+        logit = torch.bmm(hidden[:, None], self.attention_out[:, k])[:, 0]
+        return message, torch.sigmoid(logit + self.attention_out_bias[:, k])
+
+    def _scalar(self, state: Tensor, routes: Routes, f: Tensor, g: Tensor, bias: Tensor) -> Tensor:
+        n = self.of_state.shape[1]
+        # The second layer of f and the input weights of the GRU: one matrix for both.
+        receive = self.message_out @ self.of_input
+        receive_bias = (self.message_out_bias[:, :, None] @ self.of_input)[:, :, 0]
+        own = [self._own(k) for k in range(n)]
+        if own[0] is None:
+            start = torch.zeros_like(self.message_bias)
+            total = torch.zeros_like(self.attention_out_bias[:, :, 0])
+        else:
+            pairs = [pair for pair in own if pair is not None]
+            start = torch.stack([gate * message for message, gate in pairs], dim=1)
+            total = torch.stack([gate[:, 0] for _, gate in pairs], dim=1)
+        options: Any = (routes, self.rounds, self.relu)
+        out: Tensor = Propagate.apply(  # type: ignore[no-untyped-call]
+            options, state, f, g, self.of_state, bias,
+            self.attention_out[..., 0], self.attention_out_bias[..., 0],
+            receive, self.of_input_bias, receive_bias, start, total,
+        )  # fmt: skip
+        return out
+
+    def _vector(self, state: Tensor, routes: Routes, f: Tensor, g: Tensor, bias: Tensor) -> Tensor:
+        replicas, n, size = *self.of_state.shape[:2], self.hidden
+        sign = routes.sign(state)
+        for r in range(self.rounds):
+            k = r % n
+            projected = torch.baddbmm(
+                bias[:, k, None], state.view(replicas, -1, size), self.of_state[:, k]
+            ).flatten(0, 1)
+            ends = projected[:, : 2 * size]
+            change = ends.index_select(0, routes.target) - ends.index_select(0, routes.source)
+            change = change.view(replicas, 1, -1, 2 * size)
+            hidden_f = torch.addcmul(f[k], sign, change[..., :size]).relu().flatten(1, 2)
+            hidden_g = torch.addcmul(g[k], sign, change[..., size:]).relu().flatten(1, 2)
+            message = torch.baddbmm(
+                self.message_out_bias[:, k, None], hidden_f, self.message_out[:, k]
+            )  # eq. 7
+            gate = torch.sigmoid(
+                torch.baddbmm(
+                    self.attention_out_bias[:, k, None], hidden_g, self.attention_out[:, k]
+                )
+            )  # eq. 8-9
+            summed = torch.zeros_like(state).index_add(
+                0, routes.receiver, (gate * message).flatten(0, 1)
             )
-            total = own_weight.expand(rows).index_add(0, receiver, weight.flatten())
-            received = nn.functional.linear(summed, receive, cell.bias_ih).addr(total, receive_bias)
-            state = self._gru(state, received)  # eq. 10
+            summed = summed.view(replicas, -1, size)
+            own = self._own(k)
+            if own is not None:
+                message_to_itself = torch.baddbmm(
+                    self.message_out_bias[:, k, None], own[0][:, None], self.message_out[:, k]
+                )
+                summed = summed + own[1][:, None] * message_to_itself
+            of_input = torch.baddbmm(self.of_input_bias[:, k, None], summed, self.of_input[:, k])
+            state = gru(state, of_input.flatten(0, 1), projected[:, 2 * size :])  # eq. 10
+            if self.relu and r < self.rounds - 1:
+                state = state.relu()
         return state
-
-    def _gru(
-        self, state: Float[Tensor, "row hidden"], of_input: Float[Tensor, "row gates"]
-    ) -> Float[Tensor, "row hidden"]:
-        """`nn.GRUCell`, given the input times its weights; the original is not fused on a CPU."""
-        cell, size = self.update, state.shape[1]
-        of_state = nn.functional.linear(state, cell.weight_hh, cell.bias_hh)
-        # Splits, not slices: their gradients are put together in one operation.
-        gates_of_input, of_input = of_input.split([2 * size, size], dim=1)
-        gates_of_state, of_state = of_state.split([2 * size, size], dim=1)
-        reset, keep = torch.sigmoid(gates_of_input + gates_of_state).chunk(2, dim=1)
-        return torch.lerp(torch.tanh(torch.addcmul(of_input, reset, of_state)), state, keep)

@@ -1,13 +1,16 @@
 """Mixtures of Bernoulli vectors: edges of one node that depend on one another."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from netwright.nn.difference import DifferenceMLP
+from netwright.nn.replicas import ReplicaLinear
+
+Pooling = Literal["sum", "mean"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,44 +45,80 @@ class BernoulliMixture:
         theta = self.theta.gather(2, index)[:, :, 0].sigmoid()
         return (torch.rand(theta.shape, generator=rng, device=theta.device) < theta) & self.free
 
+    def probability(self) -> Float[Tensor, "batch edge"]:
+        """Return the probability of each entry alone; 0 where it is not free."""
+        weight = self.alpha.softmax(dim=-1)[:, None]
+        return (weight * self.theta.sigmoid()).sum(dim=-1) * self.free
+
 
 class MixtureHead(nn.Module):
     """Predicts the edges of a new node from its state and those of the nodes before it.
+
+    Two perceptrons see the difference of two states; the first layer of both is one matrix that
+    is applied to nodes, and the difference is taken afterwards.
 
     Args:
         in_features: Size of a node's state.
         hidden: Width of both perceptrons.
         mixtures: Number of components.
+        layers: Number of layers of both perceptrons, 2 or more.
+        pooling: How the mixture weights sum up over earlier nodes: "sum" ([GraphPNAS] eq. 4), or
+            "mean", with the difference of the new node to itself among the terms.
     """
 
-    def __init__(self, in_features: int, hidden: int, mixtures: int) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        hidden: int,
+        mixtures: int,
+        *,
+        layers: int = 2,
+        pooling: Pooling = "sum",
+    ) -> None:
         super().__init__()
-        self.alpha = DifferenceMLP(in_features, hidden, mixtures)
-        self.theta = DifferenceMLP(in_features, hidden, mixtures)
+        self.pooling = pooling
+        self.first = ReplicaLinear(in_features, 2 * hidden)
+        self.alpha_middle = nn.ModuleList(ReplicaLinear(hidden, hidden) for _ in range(layers - 2))
+        self.theta_middle = nn.ModuleList(ReplicaLinear(hidden, hidden) for _ in range(layers - 2))
+        self.alpha = ReplicaLinear(hidden, mixtures)
+        self.theta = ReplicaLinear(hidden, mixtures)
 
     def forward(
         self,
         states: Float[Tensor, "row feature"],
-        new: Int[Tensor, " batch"],
-        candidates: Int[Tensor, "batch edge"],
-        exists: Bool[Tensor, "batch edge"],
-        free: Bool[Tensor, "batch edge"],
-    ) -> BernoulliMixture:
-        """Return the distribution of the edges from ``candidates`` to ``new``.
+        new: Int[Tensor, " slot"],
+        candidates: Int[Tensor, "slot edge"],
+        exists: Bool[Tensor, "slot edge"],
+    ) -> tuple[Float[Tensor, "slot mixture"], Float[Tensor, "slot edge mixture"]]:
+        """Return the logits of the mixture weights and of the edges from ``candidates`` to ``new``.
 
         Args:
             states: States of the nodes of all graphs, one row each.
             new: Row of each graph's new node.
             candidates: Rows of the nodes an edge may come from.
             exists: Which candidates there are; the others are padding.
-            free: Which edges are to be decided.
         """
-        alpha, theta = self.alpha.project(states), self.theta.project(states)
-        hidden = self.alpha.hidden(alpha[new][:, None], alpha[candidates])
-        # [GraphPNAS] eq. 4; the second layer is linear, so it follows the sum over j
-        summed = (hidden * exists[:, :, None]).sum(dim=1)
-        weights = nn.functional.linear(summed, self.alpha.second.weight)
-        weights = weights + exists.sum(dim=1, keepdim=True) * self.alpha.second.bias
-        # [GraphPNAS] eq. 6
-        logits = self.theta.second(self.theta.hidden(theta[new][:, None], theta[candidates]))
-        return BernoulliMixture(weights, logits, free)
+        weight, bias = self.first.weight, self.first.bias
+        assert bias is not None
+        replicas = weight.shape[0]
+        projected = torch.bmm(states.view(replicas, -1, states.shape[1]), weight).flatten(0, 1)
+        of_new = projected.index_select(0, new).view(replicas, -1, weight.shape[2]) + bias[:, None]
+        before = projected.index_select(0, candidates.flatten())
+        before = before.view(replicas, of_new.shape[1], candidates.shape[1], weight.shape[2])
+        pairs = torch.relu(of_new[:, :, None] - before)  # first layer; replica slot edge 2 hidden
+        shape, hidden = pairs.shape[:3], weight.shape[2] // 2
+        alpha, theta = pairs.chunk(2, dim=3)
+        itself, _ = bias.relu()[:, None].chunk(2, dim=2)
+        for of_alpha, of_theta in zip(self.alpha_middle, self.theta_middle, strict=True):
+            alpha = of_alpha(alpha.flatten(1, 2)).relu().view(*shape, hidden)
+            theta = of_theta(theta.flatten(1, 2)).relu().view(*shape, hidden)
+            itself = of_alpha(itself).relu()
+        # The last layer is linear, so it follows the sum over j.
+        mask = exists.view(*shape, 1)
+        summed, count = (alpha * mask).sum(dim=2), mask.sum(dim=2)
+        if self.pooling == "mean":
+            summed, count = (summed + itself) / (count + 1), torch.ones_like(count)
+        assert self.alpha.bias is not None
+        weights = torch.bmm(summed, self.alpha.weight) + count * self.alpha.bias[:, None]  # eq. 4
+        logits = self.theta(theta.flatten(1, 2)).view(*shape, weights.shape[2])  # eq. 6
+        return weights.flatten(0, 1), logits.flatten(0, 1)

@@ -28,10 +28,22 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return len(self._score)
 
-    def add(self, archs: ArchitectureBatch, score: Float[Tensor, " batch"]) -> None:
-        """Take in scores; those that are not finite (failures) leave the buffer as it was."""
+    def add(
+        self,
+        archs: ArchitectureBatch,
+        score: Float[Tensor, " batch"],
+        drawing: ArchitectureBatch | None = None,
+    ) -> None:
+        """Take in scores; those that are not finite (failures) leave the buffer as it was.
+
+        Args:
+            archs: The architectures.
+            score: Their scores.
+            drawing: Graphs to keep, and to train on, in their place.
+        """
         ok = score.isfinite()
         archs, score = archs[ok], score[ok].double()
+        drawing = archs if drawing is None else drawing[ok]
         rows, first = [], []
         for i, (hi, lo) in enumerate(hashing.keys(archs).tolist()):
             if (hi, lo) not in self._row:
@@ -39,7 +51,7 @@ class ReplayBuffer:
                 first.append(i)
             rows.append(self._row[hi, lo])
         newest = dict(zip(rows, score.tolist(), strict=True))
-        self._archs = ArchitectureBatch.cat([self._archs, archs[torch.tensor(first).long()]])
+        self._archs = ArchitectureBatch.cat([self._archs, drawing[torch.tensor(first).long()]])
         self._score = torch.cat([self._score, self._score.new_zeros(len(first))])
         self._score[list(newest)] = self._score.new_tensor(list(newest.values()))
 
@@ -51,11 +63,16 @@ class ReplayBuffer:
     def state_dict(self) -> dict[str, Any]:
         """Return graphs and scores in the order in which they were first told."""
         graphs = {"ops": self._archs.ops, "adj": self._archs.adj}
-        return {**graphs, "num_nodes": self._archs.num_nodes, "score": self._score.clone()}
+        rows = torch.tensor(list(self._row), dtype=torch.long).view(-1, 2)
+        return {
+            **graphs,
+            "num_nodes": self._archs.num_nodes,
+            "score": self._score.clone(),
+            "keys": rows,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self._archs = ArchitectureBatch(state["ops"], state["adj"], state["num_nodes"])
         self._score = state["score"].clone()
-        keys = hashing.keys(self._archs).tolist()
-        self._row = {(hi, lo): row for row, (hi, lo) in enumerate(keys)}
+        self._row = {(hi, lo): row for row, (hi, lo) in enumerate(state["keys"].tolist())}
