@@ -21,6 +21,7 @@ from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.search import Chunk, Step
 from netwright.searchers.base import Searcher
+from netwright.searchers.reinforce import update_together
 from netwright.spaces.base import Enumerable, SearchSpace
 from netwright.tables.format import Table
 
@@ -138,7 +139,7 @@ def _lockstep(searches: list[_Search]) -> Iterator[int]:
                     del running[seed]
                 if fresh:
                     yield fresh
-            update_together([searchers[seed] for seed in running])
+            update_together([searchers[seed] for seed in running])  # as one stacked model
 
 
 def _step(events: Iterator[Chunk | Step]) -> tuple[int, bool]:
@@ -149,11 +150,6 @@ def _step(events: Iterator[Chunk | Step]) -> tuple[int, bool]:
             return fresh, False
         fresh += len(event) if event.status == "evaluated" else 0
     return fresh, True
-
-
-def update_together(searchers: list[Searcher]) -> None:
-    """Do the training that searchers have put off, as one stacked model where they can."""
-    del searchers
 
 
 def _opened(search: _Search) -> Run:
