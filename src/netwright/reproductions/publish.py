@@ -7,9 +7,10 @@ from netwright.reproductions.experiment import Experiment
 from netwright.reproductions.outcomes import Outcome, curves_of, differences_of, rows_of
 from netwright.results import Curve, Difference, Row, write_results
 
-# Okabe and Ito's colours, which people of all kinds of sight can tell apart.
+# Okabe and Ito's colours, which people of all kinds of sight can tell apart, and two more.
 _COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999",
+    "#7F3C8D", "#8C6D31",
 )  # fmt: skip
 _DRAWN = 600  # points of a curve; more cannot be told apart
 
@@ -45,8 +46,10 @@ def draw(curves: Sequence[Curve]) -> str:
     colour = alt.Color(
         "method:N",
         title=None,
-        scale=alt.Scale(domain=labels, range=[_COLOURS[i % 8] for i in range(len(labels))]),
-        legend=alt.Legend(orient="right", symbolType="stroke", symbolStrokeWidth=3, labelLimit=0),
+        scale=alt.Scale(
+            domain=labels, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(labels))]
+        ),
+        legend=alt.Legend(orient="right", symbolOpacity=1, labelLimit=0),
     )
     panels = []
     for name in dict.fromkeys(curve.benchmark for curve in curves):
