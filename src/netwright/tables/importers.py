@@ -9,7 +9,8 @@ Format = Literal["csv", "nasbench101", "natsbench"]
 #: The search space of each official benchmark.
 SPACES: dict[Format, str] = {"nasbench101": "nasbench101", "natsbench": "nasbench201"}
 
-_BZIP2, _ZIP, _PICKLE = b"BZh", b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_BZIP2, _ZIP = b"BZh", b"PK\x03\x04"
+_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P"  # torch.save before 1.6: a pickled magic number
 _FRAME = 12  # length and checksum of the first record of a TFRecord file
 
 
@@ -27,7 +28,7 @@ def recognise(path: Path | str) -> Format:
         return "natsbench"
     with path.open("rb") as file:
         head = file.read(_FRAME + 1)
-    if head.startswith((_BZIP2, _ZIP)) or head.startswith(_PICKLE[: len(head)] or b"-"):
+    if head.startswith((_BZIP2, _ZIP, _TORCH)):
         return "natsbench"
     if head[4:8] == bytes(4) and head[_FRAME:] == b"[":
         return "nasbench101"
