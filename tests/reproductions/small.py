@@ -38,7 +38,7 @@ def described(**changes):
         ],
         "methods": [
             {"method": "random", "batch_size": 3},
-            {"name": "local search", "method": {"name": "local", "initial": 2}, "batch_size": 1},
+            {"name": "local search", "method": {"name": "local", "initial": 2}, "batch_size": 2},
         ],
         "seeds": 3,
     }

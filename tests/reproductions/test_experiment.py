@@ -25,7 +25,7 @@ def test_a_run_sees_the_metric_and_reports_the_other_columns(tmp_path):
     config = run_config(found.cells[1], 7, tmp_path)
     assert config.evaluator.metric == "mine/valid@1"
     assert config.evaluator.extras == ("mine/test@1",)
-    assert (config.seed, config.budget, config.batch_size) == (7, 12, 1)
+    assert (config.seed, config.budget, config.batch_size) == (7, 12, 2)
     assert config.method.initial == 2
 
 

@@ -92,6 +92,7 @@ class Method(_Strict):
     preset: str | None = None  # its settings, by name
     batch_size: int = Field(10, ge=1)  # proposals per step
     benchmarks: tuple[str, ...] = ()  # those it runs on; all by default
+    seeds: int | None = Field(None, ge=1)  # not more than these, where one takes long
 
     @model_validator(mode="before")
     @classmethod
@@ -192,6 +193,10 @@ class Experiment(_Strict):
     def seed_list(self) -> range:
         """The seeds."""
         return range(self.first_seed, self.first_seed + self.seeds)
+
+    def seeds_of(self, method: Method) -> range:
+        """The seeds of a method: the first ones, if it is to have fewer than others."""
+        return self.seed_list[: method.seeds]
 
     @property
     def cells(self) -> list[Cell]:

@@ -12,36 +12,35 @@ from typing import Any
 
 Settings = dict[str, Any]
 
+#: The setting found best, chosen on the CIFAR-100 validation accuracy of NAS-Bench-201 with seeds
+#: 1000 to 1019, which no table uses: a small generator, fitted anew to the best 15 every five
+#: evaluations, after 20 of the explorer.
+_BEST: Settings = {
+    "preset": "paper",
+    "hidden": 24,
+    "rounds": 3,
+    "capacity": 15,
+    "update_every": 5,
+    "refit": True,
+    "batch_size": 5,
+    "epochs": 40,
+    "learning_rate": 5e-3,
+    "epsilon": {"name": "step", "start": 1.0, "factor": 0.0, "over": 20},
+}
+
 #: GraphPNAS as in the paper, as in the released code, and at its best, by space and preset: the
-#: method as a run's configuration has it, and how many proposals a step makes.
+#: method as a run's configuration has it, and how many proposals a step makes. On NAS-Bench-201
+#: the released code proposes one at a time and trains after each; here it trains after five.
 PRESETS: dict[str, dict[str, tuple[Settings, int]]] = {
     "nasbench101": {
         "paper": ({"preset": "paper"}, 10),
         "released": ({"preset": "released"}, 10),
-        "best": (
-            {
-                "preset": "released",
-                "explorer": {"p": 0.5},
-                "batch_size": 5,
-                "epochs": 20,
-                "learning_rate": 5e-3,
-            },
-            10,
-        ),
+        "best": (_BEST | {"explorer": {"p": 0.5}}, 5),
     },
     "nasbench201": {
         "paper": ({"preset": "paper"}, 10),
-        "released": ({"preset": "released"}, 10),
-        "best": (
-            {
-                "preset": "released",
-                "update_every": 5,
-                "batch_size": 5,
-                "epochs": 20,
-                "learning_rate": 5e-3,
-            },
-            5,
-        ),
+        "released": ({"preset": "released", "update_every": 5}, 5),
+        "best": (_BEST, 5),
     },
 }
 

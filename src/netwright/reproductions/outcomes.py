@@ -64,7 +64,7 @@ def _read(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> Out
         for name, column in benchmark.report.items()
     }
     traces: dict[str, list[list[float]]] = {name: [] for name in benchmark.report}
-    for seed in experiment.seed_list:
+    for seed in experiment.seeds_of(cell.method):
         rows = Run.open(run_folder(folder, cell, seed)).ledger.rows()
         rows = sorted(
             (row for row in rows if row.status == "evaluated" and row.index < benchmark.budget),
@@ -196,7 +196,8 @@ def differences_of(outcomes: Sequence[Outcome], baseline: str) -> list[Differenc
             continue
         for report in benchmark.report:
             for budget in benchmark.budgets:
-                pairs = zip(outcome.at(report, budget), base.at(report, budget), strict=True)
+                # A method with fewer seeds has the first ones.
+                pairs = zip(outcome.at(report, budget), base.at(report, budget), strict=False)
                 apart = [mine - other for mine, other in pairs]
                 ends = interval(apart)
                 found.append(
