@@ -19,8 +19,10 @@ from netwright.runs.samples import Draw, Samples, SampleTrace, TraceStep
 from netwright.searchers.reinforce import Reinforce
 from netwright.spaces.base import SearchSpace
 
-#: Graphs drawn: a share among them is known to three percent or better.
-DRAWS = 256
+#: Graphs drawn: a share among them is known to three percent or better; and of large graphs, which
+#: take seconds each, fewer: to six percent.
+DRAWS, LARGE_DRAWS = 256, 64
+_LARGE = 12  # nodes; more are large
 _AT_ONCE = 32  # likelihoods of large graphs take memory
 
 
@@ -72,11 +74,21 @@ def draw_samples(
     generator: Generator,
     space: SearchSpace,
     *,
-    n: int = DRAWS,
+    n: int | None = None,
     last_row: int = 0,
     rng: torch.Generator,
 ) -> Samples:
-    """Draw graphs, see what they are worth as architectures, and trace the first valid one."""
+    """Draw graphs, see what they are worth as architectures, and trace the first valid one.
+
+    Args:
+        generator: Draws.
+        space: Judges.
+        n: How many graphs; by default `DRAWS`, or `LARGE_DRAWS` where graphs may be large.
+        last_row: The last row of the ledger that the generator knew.
+        rng: Source of all randomness.
+    """
+    if n is None:
+        n = LARGE_DRAWS if space.layout.max_nodes > _LARGE else DRAWS
     drawn = generator.sample(n, rng=rng)
     archs = space.simplify(drawn)
     valid = space.is_valid(archs)

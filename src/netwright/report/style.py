@@ -55,6 +55,7 @@ figure svg, .cell svg { max-width: 100%; height: auto; display: block; margin: 0
 .tiles .best dd { color: var(--accent); }
 code, .code { font: .84rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
   overflow-wrap: anywhere; word-break: break-word; }
+.copy code { max-height: 7.5em; overflow: auto; }
 .copy { display: grid; grid-template-columns: 5.6rem minmax(0, 1fr) auto; gap: 4px 12px;
   align-items: center; padding: 6px 6px 6px 12px; background: var(--soft); border-radius: 8px;
   margin: 0 0 6px; min-height: 42px; }
@@ -137,6 +138,7 @@ section > h3, section > div > h3 { margin-top: 1.2rem; }
 .bars .n { text-align: right; }
 .bar { background: var(--soft); border-radius: 3px; height: 10px; display: block; }
 .bar i { display: block; height: 100%; border-radius: 3px; }
+.bars, .mixture { max-width: 460px; }
 .chips { display: flex; flex-wrap: wrap; gap: 4px; }
 .chip { border: 1.5px solid transparent; border-radius: 6px; padding: 0 6px;
   background: color-mix(in srgb, var(--accent) calc(var(--share) * 45%), var(--soft)); }

@@ -15,7 +15,8 @@ from netwright.runs.samples import SampleTrace, TraceStep
 from netwright.spaces.base import SearchSpace
 
 _MIXTURE_SHOWN = 0.995  # of the components' weight that is written in numbers
-_NARROWEST = 190.0
+_NARROWEST, _WIDEST = 190.0, 1040.0  # pixels that a picture gets
+_OPEN = 12  # steps; more are shown when asked for
 
 
 def tracing(summary: Summary, space: SearchSpace) -> Markup | None:
@@ -54,16 +55,16 @@ def tracing(summary: Summary, space: SearchSpace) -> Markup | None:
         f"is the log-probability of the sample, {_nats(trace.log_prob)} nats. "
         "The graph is shown as drawn, before simplification."
     )
-    wide = max(_NARROWEST, min(420.0, 0.75 * drawn.width)) + 32
+    wide = max(_NARROWEST, min(_WIDEST, 0.75 * drawn.width)) + 32
     return element(
         "section",
         element(
             "details",
-            element("summary", title),
+            element("summary", f"{title}, in {words.plural(len(trace.steps), 'step')}"),
             element("p", text, cls="muted"),
             _definitions(drawn),
             element("ol", *cards, cls="gallery trace", style=f"--wide:{wide:.0f}px"),
-            open=True,
+            open=len(trace.steps) <= _OPEN,
         ),
         aria_label=title,
     )
