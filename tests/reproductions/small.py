@@ -9,11 +9,11 @@ SPACE = Toy()
 
 
 def write_table(folder, name="toy.safetensors"):
-    """Score: 0.5 + the share of operation 2, less a little; test: 0.9 of it."""
+    """Score: the share of operation 2, less a little; the best is 0.91; test: 0.9 of it."""
     folder.mkdir(parents=True, exist_ok=True)
     archs = SPACE.enumerate()
     share = (archs.ops[:, :3] == 2).sum(dim=1) / 6 + torch.arange(27) / 1000
-    columns = {"mine/valid@1": Column(0.4 + share), "mine/test@1": Column(0.9 * (0.4 + share))}
+    columns = {"mine/valid@1": Column(0.384 + share), "mine/test@1": Column(0.9 * (0.384 + share))}
     return Table.write(folder / name, SPACE, Rows(archs, columns, "made", "none"))
 
 

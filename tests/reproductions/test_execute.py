@@ -3,11 +3,13 @@ import torch
 from small import SPACE, described, write_table
 
 import netwright.reproductions.execute as execution
+from netwright.config.objects import make_evaluator, make_searcher
 from netwright.evaluators.table import TableEvaluator
 from netwright.files import locked
 from netwright.reproductions.execute import carry_out
-from netwright.reproductions.experiment import Experiment, run_folder
+from netwright.reproductions.experiment import Experiment, run_config, run_folder
 from netwright.reproductions.outcomes import differences_of, read_outcomes
+from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.searchers.random import RandomSearch
 
@@ -43,6 +45,22 @@ def test_every_run_is_the_search_it_would_be_alone(tmp_path, tables):
         )
         mine = Run.open(run_folder(tmp_path / "e", experiment.cells[0], seed))
         assert [r.arch for r in mine.ledger.rows()] == [r.arch for r in alone.ledger.rows()]
+
+
+def test_what_is_trained_starts_from_its_own_seed(tmp_path, tables):
+    tiny = {"hidden": 4, "rounds": 1, "mixtures": 1, "epochs": 1, "epsilon": {"over": 1}}
+    method = {"method": {"name": "graphpnas", **tiny}, "batch_size": 4}
+    experiment = Experiment.parse(described(methods=[method]))
+    list(carry_out(experiment, tmp_path / "e", tables=tables))
+    for seed in experiment.seed_list:
+        folder = run_folder(tmp_path / "e", experiment.cells[0], seed)
+        config = run_config(experiment.cells[0], seed, tables)
+        searcher = make_searcher(config.method, SPACE, rng=stream(seed, "searcher/init"))
+        evaluator = make_evaluator(config.evaluator, SPACE)
+        alone = Run.create(tmp_path / f"alone-{seed}")
+        list(alone.execute(SPACE, searcher, evaluator, budget=8, batch_size=4, seed=seed))
+        mine = [row.arch for row in Run.open(folder).ledger.rows()][:8]  # before an update
+        assert mine == [row.arch for row in alone.ledger.rows()]
 
 
 def test_what_is_finished_is_not_run_again(tmp_path, tables, monkeypatch):

@@ -64,10 +64,21 @@ def test_reports_are_of_the_incumbent_by_the_search_metric(finished):
                 assert outcome.at("valid accuracy", budget)[i] == pytest.approx(100 * best.score)
                 test = best.extras["mine/test@1"]
                 assert outcome.at("test error", budget)[i] == pytest.approx(100 * (1 - test))
-                regret = 100 * (0.4 + 0.5 + 0.026 - best.score)
+                regret = 100 * (0.91 - best.score)
                 assert outcome.at("valid regret", budget)[i] == pytest.approx(regret, abs=1e-4)
                 found = 100.0 * (regret < 1e-4)
                 assert outcome.at("at optimum", budget)[i] == found
+
+
+def test_an_exhausted_space_leaves_no_regret(tmp_path):
+    write_table(tmp_path)
+    whole = [{**described()["benchmarks"][0], "budgets": [1, 40]}]
+    experiment = Experiment.parse(described(seeds=2, benchmarks=whole))
+    list(carry_out(experiment, tmp_path / "e", tables=tmp_path))
+    for outcome in read_outcomes(experiment, tmp_path / "e", tables=tmp_path):
+        assert outcome.at("at optimum", 40) == [100.0, 100.0]
+        assert outcome.at("valid regret", 40) == pytest.approx([0.0, 0.0], abs=1e-5)
+        assert outcome.at("at optimum", 1) == [0.0, 0.0]
 
 
 def test_a_search_that_ended_early_keeps_its_last_value(finished):

@@ -74,7 +74,10 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code == 130:  # what Ctrl-C becomes
-            remark("interrupted; what was evaluated is kept: go on with `netwright resume RUN`")
+            remark(
+                "interrupted; what was evaluated is kept: go on with `netwright resume RUN`, "
+                "or give the command of an experiment again"
+            )
         raise
     except (ValueError, LookupError, OSError, RuntimeError, ImportError, sqlite3.Error) as error:
         if os.environ.get("NETWRIGHT_DEBUG"):
