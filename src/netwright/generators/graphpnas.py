@@ -120,6 +120,7 @@ class GraphPNAS(Generator):
             widths = [hidden] * layers + [layout.num_ops]
             self.op_head = nn.ModuleList(ReplicaLinear(a, b) for a, b in pairwise(widths))
         one_op = layout.allowed_ops.sum(dim=1) == 1
+        self._decides_edges = bool(layout.free.any())
         self._open = (~one_op | layout.free.any(dim=0)).tolist()  # steps with a choice to make
 
     def log_prob(self, archs: ArchitectureBatch) -> Float[Tensor, " batch"]:
@@ -222,10 +223,15 @@ class GraphPNAS(Generator):
         logits = state.index_select(0, prefixes.new).view(replicas, -1, state.shape[1])
         for i, layer in enumerate(self.op_head):
             logits = layer(logits.relu() if i else logits)  # eq. 5
-        width = max(1, int(step.max()) if len(step) else 0)
-        alpha, theta = self.edge_head(
-            state, prefixes.new, prefixes.candidates[:, :width], prefixes.exists[:, :width]
-        )  # eq. 4 and 6
+        if self._decides_edges:
+            width = max(1, int(step.max()) if len(step) else 0)
+            alpha, theta = self.edge_head(
+                state, prefixes.new, prefixes.candidates[:, :width], prefixes.exists[:, :width]
+            )  # eq. 4 and 6
+        else:
+            width = 1
+            alpha = state.new_zeros(len(prefixes.new), 1)
+            theta = alpha[:, :, None]
         logits, slot = logits.flatten(0, 1), prefixes.slot
         if replicas > 1:
             logits, alpha, theta = logits[slot], alpha[slot], theta[slot]
