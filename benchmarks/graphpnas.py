@@ -1,6 +1,7 @@
 """GraphPNAS: graphs per second in training and sampling, and their share of the matmul peak.
 
     python benchmarks/graphpnas.py
+    python benchmarks/graphpnas.py cuda    # on a GPU, 64 seeds stacked
 
 The paper's sizes (hidden 128, S 7, K 10) unless the row says otherwise, on one thread and on all.
 Training is `fit`: log_prob, backward pass, gradient clipping and Adam on Erdős-Rényi graphs (7
@@ -9,11 +10,12 @@ summed). Sampling is from a new generator, whose edges have a probability of abo
 is the peak of a process that does nothing else, PyTorch included. Operations are those of matrix
 products, counted by PyTorch; the peak is that of products of the shapes involved, (graphs x rows x
 hidden) times (hidden x 5 hidden), measured in the same run, and of large square ones. Writes
-docs/results/graphpnas-speed.json and .md.
+docs/results/graphpnas-speed.json and .md, on a GPU graphpnas-speed-cuda.json and .md.
 """
 
 import multiprocessing
 import resource
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -31,6 +33,8 @@ from netwright.rng import stream
 from netwright.searchers.policy_gradient import FitOptions, Learner, Lesson, fit
 
 SECONDS = 10  # per measurement
+DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+SEEDS = 10 if DEVICE == "cpu" else 64
 CELL = Layout.make(7, 5, allowed_ops=[[0], *[[1, 2, 3, 4]] * 5, [4]], end_op=4)
 WIRES = Layout.make(32, 1)
 KEPT = 16  # graphs in the replay buffer
@@ -39,8 +43,8 @@ KEPT = 16  # graphs in the replay buffer
 #: reaches on a machine of this kind (2 cores, torch 2.13).
 TRAINING = [
     ("training, batch 2", "nasbench101", CELL, 0.4, 1, 2, 128, 65.0),
-    ("training, batch 2, 10 seeds", "nasbench101", CELL, 0.4, 10, 2, 128, 65.0),
-    ("training, batch 2, 10 seeds, hidden 24", "nasbench101", CELL, 0.4, 10, 2, 24, 80.0),
+    (f"training, batch 2, {SEEDS} seeds", "nasbench101", CELL, 0.4, SEEDS, 2, 128, 65.0),
+    (f"training, batch 2, {SEEDS} seeds, hidden 24", "nasbench101", CELL, 0.4, SEEDS, 2, 24, 80.0),
     ("training, batch 16", "randwire 32 nodes", WIRES, 0.25, 1, 16, 128, 5.8),
 ]
 SAMPLING = [
@@ -54,10 +58,16 @@ def lessons(layout, p, seeds, hidden):
     made = []
     for seed in range(seeds):
         archs = RandomGraph(layout, p=p).sample(KEPT, rng=stream(seed, "graphs"))
-        generator = GraphPNAS(layout, hidden=hidden, rng=stream(seed, "generator"))
+        generator = GraphPNAS(layout, hidden=hidden, rng=stream(seed, "generator")).to(DEVICE)
         score = torch.rand(KEPT, generator=stream(seed, "score"))
         made.append(Lesson(Learner(generator), archs, score, stream(seed, "fit")))
     return made
+
+
+def finished():
+    """Wait for what runs on the device."""
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
 
 
 def rates(work, graphs):
@@ -65,8 +75,10 @@ def rates(work, graphs):
     work()
     found, end = [], time.monotonic() + SECONDS
     while time.monotonic() < end or len(found) < 3:
+        finished()
         start = time.perf_counter()
         work()
+        finished()
         found.append(graphs / (time.perf_counter() - start))
     return found
 
@@ -75,8 +87,10 @@ def gflops(a, b):
     """Operations per second of the fastest of many products, in 1e9."""
     operations, best = 2 * a.numel() * b.shape[-1], float("inf")
     for _ in range(50):
+        finished()
         start = time.perf_counter()
         torch.matmul(a, b)
+        finished()
         best = min(best, time.perf_counter() - start)
     return operations / best / 1e9
 
@@ -87,10 +101,11 @@ def speed(what, benchmark, work, graphs, shapes, reference, hidden):
         work()
     operations = counter.get_total_flops() / graphs / 1e9
     threads = torch.get_num_threads()
-    labels = {"method": f"GraphPNAS, {threads} thread{'s'[: threads > 1]}", "preset": "paper"}
-    labels["preset"] = "paper" if hidden == 128 else f"hidden {hidden}"
-    a, b = (torch.randn(shape) for shape in shapes)
-    square = torch.randn(1024, 1024)
+    where = DEVICE if DEVICE != "cpu" else f"{threads} thread{'s'[: threads > 1]}"
+    preset = "paper" if hidden == 128 else f"hidden {hidden}"
+    labels = {"method": f"GraphPNAS, {where}", "preset": preset}
+    a, b = (torch.randn(shape, device=DEVICE) for shape in shapes)
+    square = torch.randn(2048, 2048, device=DEVICE)
     involved, top = gflops(a, b), gflops(square, square)
     found = rates(work, graphs)
     involved, top = max(involved, gflops(a, b)), max(top, gflops(square, square))
@@ -114,7 +129,7 @@ def memory(layout, p, batch, hidden):
 def measure():
     """Yield the rows of the results."""
     cores = torch.get_num_threads()
-    for threads in dict.fromkeys((1, cores)):
+    for threads in dict.fromkeys((1, cores)) if DEVICE == "cpu" else [1]:
         torch.set_num_threads(threads)
         for what, benchmark, layout, p, seeds, batch, hidden, reference in TRAINING:
             some, options = lessons(layout, p, seeds, hidden), FitOptions(epochs=1)
@@ -127,7 +142,8 @@ def measure():
 
             yield from speed(what, benchmark, train, seeds * KEPT, shapes, reference, hidden)
         for what, benchmark, layout, reference in SAMPLING:
-            generator, rng = GraphPNAS(layout, rng=stream(0, "generator")), stream(0, "samples")
+            generator = GraphPNAS(layout, rng=stream(0, "generator")).to(DEVICE)
+            rng = stream(0, "samples")
             shapes = ((1, 1024, 128), (1, 128, 640))
 
             def sample(generator=generator, rng=rng):
@@ -135,6 +151,8 @@ def measure():
 
             yield from speed(what, benchmark, sample, 100, shapes, reference, 128)
     torch.set_num_threads(cores)
+    if DEVICE != "cpu":
+        return
     what, benchmark, layout, p, _, batch, hidden, _ = TRAINING[-1]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         used = pool.apply(memory, (layout, p, batch, hidden))
@@ -193,10 +211,10 @@ def experiment():
 
 if __name__ == "__main__":
     publish(
-        "graphpnas-speed",
+        "graphpnas-speed" if DEVICE == "cpu" else f"graphpnas-speed-{DEVICE}",
         show(measure()),
         title="GraphPNAS: speed",
-        seeds=range(10),
+        seeds=range(SEEDS),
         note="n: repetitions; reference: the paper's released code on a machine of "
         "this kind with 2 cores. How each is measured stands at the top of the script.",
     )

@@ -220,3 +220,10 @@ def test_a_space_without_a_network_says_what_is_missing():
 
     with pytest.raises(ValueError, match="cannot be trained: give the space a method"):
         make_build(Bare())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_generator_on_a_device_that_is_not_there_is_refused():
+    config = GraphPNASConfig(device="cuda")
+    with pytest.raises(ValueError, match=r"method\.device: there is no cuda here, use cpu"):
+        make_searcher(config, Toy(), rng=stream(0, "init"))

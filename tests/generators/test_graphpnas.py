@@ -233,3 +233,20 @@ def test_double_precision():
     assert generator.log_prob(archs).dtype == torch.float64
     expected = generator.float().log_prob(archs)
     assert torch.allclose(generator.double().log_prob(archs).float(), expected, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_the_same_on_cuda(options):
+    generator, archs = make(**options), complete_graphs(CELL)[:50]
+    expected = generator.log_prob(archs)
+    expected.sum().backward()
+    gradients = [p.grad.clone() for p in generator.parameters()]
+    generator.zero_grad()
+    on_cuda = generator.to("cuda")
+    got = on_cuda.log_prob(archs.to("cuda"))
+    got.sum().backward()
+    torch.testing.assert_close(got.cpu(), expected, atol=1e-4, rtol=1e-4)
+    for p, gradient in zip(on_cuda.parameters(), gradients, strict=True):
+        torch.testing.assert_close(p.grad.cpu(), gradient, atol=1e-3, rtol=1e-3)
+    assert on_cuda.sample(30, rng=stream(0, "sample")).device.type == "cuda"

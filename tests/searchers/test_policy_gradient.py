@@ -357,3 +357,15 @@ def test_options_that_make_no_sense_are_refused(wrong):
 def test_defaults_are_the_papers():
     expected = FitOptions(70, 2, 1e-3, 1.0, "standardised", 0.05, "graph", "graph")
     assert FitOptions() == expected
+
+
+@pytest.mark.gpu
+def test_seeds_train_as_one_model_on_cuda():
+    options = FitOptions(epochs=3, batch_size=4, learning_rate=0.01)
+    there, here = lessons(), lessons()
+    for lesson in there:
+        lesson.learner.policy.to("cuda")
+    fit(there, options)
+    fit(here, options)
+    for a, b in zip(there, here, strict=True):
+        torch.testing.assert_close(a.learner.row.cpu(), b.learner.row, atol=1e-4, rtol=1e-3)

@@ -31,6 +31,7 @@ from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
 from netwright.evaluators.training import Recipe
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.generators.random_graph import RandomGraph
+from netwright.graphs.layout import Layout
 from netwright.images.data import ImageData
 from netwright.images.digits import digits
 from netwright.images.folder import folder
@@ -39,9 +40,9 @@ from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.toy import toy_network
 from netwright.searchers.base import Searcher
 from netwright.searchers.local import LocalSearch
-from netwright.searchers.policy_gradient import FitOptions
+from netwright.searchers.policy_gradient import FitOptions, Policy
 from netwright.searchers.random import RandomSearch
-from netwright.searchers.reinforce import Reinforce, ReinforceOptions
+from netwright.searchers.reinforce import MakePolicy, Reinforce, ReinforceOptions
 from netwright.searchers.schedules import Constant, Exponential, Linear, Schedule, Steps
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.nasbench101 import NASBench101
@@ -126,8 +127,8 @@ def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Genera
         case LocalConfig():
             return LocalSearch(space, initial=config.initial, neighbourhood=config.neighbourhood)
         case GraphPNASConfig():
-            policy = partial(
-                GraphPNAS,
+            policy = _graphpnas_on(
+                config.device,
                 hidden=config.hidden,
                 rounds=config.rounds,
                 mixtures=config.mixtures,
@@ -164,6 +165,17 @@ def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Genera
             if not isinstance(made, Searcher):
                 raise ValueError(f"{config.name} made {type(made).__name__}, not a Searcher")
             return made
+
+
+def _graphpnas_on(device: str, **options: Any) -> MakePolicy:
+    """Return what makes a generator on a device; its first parameters are the same on all."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"method.device: there is no {device} here, use cpu")
+
+    def make(layout: Layout, *, rng: torch.Generator) -> Policy:
+        return GraphPNAS(layout, rng=rng, **options).to(device)
+
+    return make
 
 
 def _schedule(config: ScheduleConfig) -> Schedule:

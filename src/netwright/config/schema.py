@@ -131,6 +131,7 @@ class GraphPNASConfig(_Strict):
     probability: Literal["graph", "per_decision"] = "graph"
     train_on: Literal["pruned", "raw"] = "pruned"
     refit: bool = False
+    device: str = "cpu"  # of the generator
 
     @model_validator(mode="before")
     @classmethod

@@ -80,8 +80,9 @@ class ArchitectureBatch:
     ) -> "ArchitectureBatch":
         """Make a batch from tensors whose padding may hold anything: clear it."""
         real = cls(ops, adj, num_nodes).node_mask
-        edges = adj & real[:, :, None] & real[:, None, :]
-        return cls(ops * real, edges.triu(diagonal=1), num_nodes)
+        place = torch.arange(ops.shape[1], device=ops.device)
+        edges = adj & real[:, :, None] & real[:, None, :] & (place[:, None] < place)
+        return cls(ops * real, edges, num_nodes)
 
     def pad(self, max_nodes: int) -> "ArchitectureBatch":
         """Pad to ``max_nodes`` nodes.

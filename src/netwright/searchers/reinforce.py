@@ -201,6 +201,7 @@ class Reinforce:
     def _remember(self, raw: ArchitectureBatch) -> None:
         """Keep the graphs as they were drawn, the first of each architecture."""
         if self.options.train_on == "raw":
+            raw = raw.to("cpu")
             keys = self.space.keys(self.space.simplify(raw)).tolist()
             for i, (hi, lo) in enumerate(keys):
                 self._draws.setdefault((hi, lo), raw[i : i + 1].pad(self.space.layout.max_nodes))
