@@ -58,6 +58,9 @@ def test_help_names_every_command(run):
         "sample",
         "evaluate",
         "train",
+        "export",
+        "experiment",
+        "reproduce",
         "space",
         "table",
     ):

@@ -234,13 +234,12 @@ def conclude(run: Run, *, json: bool, quiet: bool) -> None:
     for name, value in best.extras.items():
         say(f"  {name} {value:.6g}")
     if not quiet:
-        space = run.config["space"]["name"]
         say("go on with")
         say(f"  open {run.folder / 'report.html'}")
         say(f"  netwright sample {run.folder} -n 16")
         if run.config["evaluator"]["name"] == "train":
-            given = f"--space {space} --dataset {run.config['evaluator']['dataset']}"
-            say(f"  netwright train '{best.arch}' {given} --out weights.safetensors")
+            say(f"  netwright train {run.folder}")
+        say(f"  netwright export {run.folder} --format python")
         say(f"  netwright resume {run.folder} --budget {2 * done}")
 
 

@@ -135,6 +135,7 @@ def import_table(
                     at_epochs=at_epoch or (),
                     progress=progress,
                 )
+    out.parent.mkdir(parents=True, exist_ok=True)
     table = Table.write(out, opened, rows)
     seconds = time.monotonic() - begun
     if json:

@@ -134,12 +134,10 @@ def _commands(summary: Summary) -> Markup | None:
     if done >= config["budget"]:
         resume += f" --budget {2 * done}"
     commands = [("Go on", resume), ("Sample", f"netwright sample {folder} -n 16")]
-    space, evaluator = named(config["space"]), named(config["evaluator"])
-    if best is not None and evaluator.get("name") == "train" and space.keys() == {"name"}:
-        what = f"{shlex.quote(best.arch)} --space {shlex.quote(space['name'])}"
-        dataset = shlex.quote(str(evaluator.get("dataset", "digits")))
-        out = "--out weights.safetensors"
-        commands.append(("Train", f"netwright train {what} --dataset {dataset} {out}"))
+    if best is not None:
+        if named(config["evaluator"]).get("name") == "train":
+            commands.append(("Train", f"netwright train {folder}"))
+        commands.append(("Export", f"netwright export {folder} --format python"))
     return join(*[_copyable(name, command) for name, command in commands])
 
 
