@@ -140,3 +140,19 @@ def test_gru_is_torchs():
     of_input = nn.functional.linear(x, cell.weight_ih, cell.bias_ih)
     of_state = nn.functional.linear(h, cell.weight_hh, cell.bias_hh)
     torch.testing.assert_close(gru(h, of_input, of_state), cell(x, h))
+
+
+@pytest.mark.parametrize("options", BLOCKS.values(), ids=BLOCKS)
+def test_kinds_are_the_directions_unless_said_otherwise(options):
+    block, (state, features, source, target, along, against) = _block(**options), _problem()
+    for i, same in enumerate((along * 0, against * 0 + 1)):
+        assert same.unique().tolist() == [i]
+    weight = torch.randn(6, HIDDEN, generator=stream(2, "weight"), dtype=torch.float64)
+    short = block(state, features, source, target)
+    long = block(state, features, source, target, along * 0, against * 0 + 1)
+    torch.testing.assert_close(short, long)
+    gradients = [
+        torch.autograd.grad((out * weight).sum(), list(block.parameters())) for out in (short, long)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)

@@ -256,10 +256,8 @@ class GraphPNAS(Generator):
             owner = torch.arange(prefixes.replicas, device=op.device) * (self.layout.num_ops + 1)
             row = (op.view(prefixes.replicas, -1) + owner[:, None]).flatten()
             state = nn.functional.embedding(row, self.initial.flatten(0, 1))
-        along = against = torch.zeros_like(prefixes.source)
-        if self.variant == "paper":
-            against = along + 1
-        else:
+        along = against = None  # the direction tells the kind
+        if self.variant == "released":
             told = (u * ~is_new[:, None]).view(prefixes.replicas, -1, u.shape[1]) @ self.place
             state = (state.view(by_replica) + told).flatten(0, 1) * ~is_new[:, None]
             u, along, against = place, prefixes.kind, 2 * prefixes.kind

@@ -80,8 +80,8 @@ class AttentionMessagePassing(nn.Module):
         features: Float[Tensor, "row feature"],
         source: Int[Tensor, " edge"],
         target: Int[Tensor, " edge"],
-        along: Int[Tensor, " edge"],
-        against: Int[Tensor, " edge"],
+        along: Int[Tensor, " edge"] | None = None,
+        against: Int[Tensor, " edge"] | None = None,
     ) -> Float[Tensor, "row hidden"]:
         """Return the states after all rounds.
 
@@ -92,44 +92,56 @@ class AttentionMessagePassing(nn.Module):
             features: Constant features $u$.
             source: Row of each edge's first node.
             target: Row of its second node; messages travel both ways.
-            along: Kind of the message from source to target.
-            against: Kind of the message from target to source.
+            along: Kind of the message from source to target; 0 for all if None.
+            against: Kind of the message from target to source; 1 for all if ``along`` is None.
         """
         replicas = self.of_state.shape[0]
         routes = Routes.of(source, target, replicas, len(state))
-        kind = torch.stack([along.view(replicas, -1), against.view(replicas, -1)], dim=1)
-        known_f, known_g = self._known(features, routes, kind)
-        zeros = torch.zeros_like(self.message_bias)
-        bias = torch.cat([zeros, zeros, self.of_state_bias], dim=2)
+        kind = None
+        if along is not None and against is not None:
+            kind = torch.stack([along.view(replicas, -1), against.view(replicas, -1)], dim=1)
+        f, g = self._of_kinds(kind)
         run = self._scalar if self.gate == "scalar" else self._vector
-        return run(state, routes, known_f, known_g, bias)
+        return run(state, routes, f, g, self._of_rows(features))
 
-    def _known(
-        self, features: Tensor, routes: Routes, kind: Int[Tensor, "replica way edge"]
-    ) -> tuple[Tensor, Tensor]:
-        """What does not change over the rounds: first layers of kinds and features, and biases.
+    def _of_kinds(self, kind: Int[Tensor, "replica way edge"] | None) -> tuple[Tensor, Tensor]:
+        """What the first layers add to the difference of two nodes.
 
         Returns:
-            Of messages and of gates, each ``[round, replica, way, edge, hidden]``.
+            Of messages and of gates, each ``[round, replica, way, edge, hidden]``, or one for all
+            edges where it is the same.
         """
-        replicas, n = self.of_kind.shape[:2]
-        kinds, both = self.of_kind.shape[2:]
+        replicas, n, kinds, both = self.of_kind.shape
         of_kind = self.of_kind.transpose(0, 1)  # [round, replica, kind, *]
-        index = (
-            torch.arange(replicas, device=kind.device)[:, None] * kinds + kind.flatten(1)
-        ).view(-1)
-        by_kind = of_kind.reshape(n, replicas * kinds, both).index_select(1, index)
-        by_kind = by_kind.view(n, *kind.shape, both)
-        rows = features.view(1, replicas, -1, features.shape[1])
-        of_rows = (rows @ self.of_features.transpose(0, 1)).reshape(n, -1, both)
-        change = of_rows.index_select(1, routes.target) - of_rows.index_select(1, routes.source)
-        change = change.view(n, replicas, 1, -1, both) * routes.sign(change)
+        if kind is None:
+            of_kind = of_kind[:, :, :2, None]
+        else:
+            first = torch.arange(replicas, device=kind.device)[:, None] * kinds
+            index = (first + kind.flatten(1)).view(-1)
+            of_kind = of_kind.reshape(n, replicas * kinds, both).index_select(1, index)
+            of_kind = of_kind.view(n, *kind.shape, both)
         bias_f = self.message_bias.transpose(0, 1)[:, :, None, None]
         bias_g = self.attention_bias.transpose(0, 1)[:, :, None, None]
         if not self.symmetric:
-            return by_kind + bias_f, change + bias_g
-        f, g = (by_kind + change).chunk(2, dim=-1)
+            return of_kind + bias_f, bias_g.expand(n, replicas, 2, 1, self.hidden)
+        f, g = of_kind.chunk(2, dim=-1)
         return f + bias_f, g + bias_g
+
+    def _of_rows(
+        self, features: Float[Tensor, "row feature"]
+    ) -> Float[Tensor, "replica round share five_hidden"]:
+        """What is added to states times their weights: that of features, and the GRU's bias.
+
+        A difference of two nodes is one of all that is known of them, so features are added to
+        nodes, not to edges.
+        """
+        replicas = self.of_state.shape[0]
+        rows = features.view(replicas, 1, -1, features.shape[1])
+        seen = rows @ self.of_features
+        if not self.symmetric:
+            seen = torch.cat([torch.zeros_like(seen), seen], dim=3)
+        gates = self.of_state_bias[:, :, None].expand(*seen.shape[:3], 3 * self.hidden)
+        return torch.cat([seen, gates], dim=3)
 
     def _own(self, k: int) -> tuple[Tensor, Tensor] | None:
         """Message and gate from every node to itself: the difference of a node to itself is 0."""
@@ -169,7 +181,7 @@ class AttentionMessagePassing(nn.Module):
         for r in range(self.rounds):
             k = r % n
             projected = torch.baddbmm(
-                bias[:, k, None], state.view(replicas, -1, size), self.of_state[:, k]
+                bias[:, k], state.view(replicas, -1, size), self.of_state[:, k]
             ).flatten(0, 1)
             ends = projected[:, : 2 * size]
             change = ends.index_select(0, routes.target) - ends.index_select(0, routes.source)

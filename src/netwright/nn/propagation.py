@@ -108,10 +108,10 @@ class Propagate(torch.autograd.Function):
         ctx: Any,
         options: tuple[Routes, int, bool],
         state: Float[Tensor, "row hidden"],
-        f: Float[Tensor, "round replica 2 edge hidden"],
-        g: Float[Tensor, "round replica 2 edge hidden"],
+        f: Float[Tensor, "round replica 2 _ hidden"],
+        g: Float[Tensor, "round replica 2 _ hidden"],
         weights: Float[Tensor, "replica round hidden five_hidden"],
-        bias: Float[Tensor, "replica round five_hidden"],
+        bias: Float[Tensor, "replica round rows five_hidden"],
         gate_out: Float[Tensor, "replica round hidden"],
         gate_bias: Float[Tensor, "replica round"],
         receive: Float[Tensor, "replica round hidden gates"],
@@ -126,10 +126,10 @@ class Propagate(torch.autograd.Function):
             ctx: Autograd's.
             options: Routes, number of rounds, and whether a ReLU follows each round but the last.
             state: Initial states.
-            f: What the first layer of messages adds to the difference of two states.
+            f: What the first layer of messages adds to the difference of two nodes.
             g: The same of gates.
             weights: First layers of messages and gates, and the GRU's weights of the state.
-            bias: Added to states times ``weights``.
+            bias: Added to states times ``weights``, row by row.
             gate_out: Second layer of gates.
             gate_bias: Its bias.
             receive: Second layer of messages times the GRU's weights of the input.
@@ -145,7 +145,7 @@ class Propagate(torch.autograd.Function):
         for r in range(rounds):
             k = r % n
             projected = torch.baddbmm(
-                bias[:, k, None], state.view(replicas, -1, size), weights[:, k]
+                bias[:, k], state.view(replicas, -1, size), weights[:, k]
             ).flatten(0, 1)
             ends = projected[:, : 2 * size]
             change = ends.index_select(0, routes.target).sub_(ends.index_select(0, routes.source))
@@ -172,7 +172,7 @@ class Propagate(torch.autograd.Function):
             state = torch.lerp(new, state, keep)
             if relu and r < rounds - 1:
                 state = state.relu_()
-        ctx.options = options
+        ctx.options, ctx.shared = options, (f.shape[3] == 1, g.shape[3] == 1)
         ctx.save_for_backward(weights, gate_out, receive, receive_bias, *saved)
         return state
 
@@ -186,9 +186,9 @@ class Propagate(torch.autograd.Function):
         ways = (replicas, 2, -1, size)
         d_f: dict[int, Tensor] = {}
         d_g: dict[int, Tensor] = {}
+        d_bias: dict[int, Tensor] = {}
         d_weights, d_receive = torch.zeros_like(weights), torch.zeros_like(receive)
         d_gate_out, d_receive_bias = torch.zeros_like(gate_out), torch.zeros_like(receive_bias)
-        d_bias = weights.new_zeros(replicas, n, 5 * size)
         d_gate_bias, d_total = (weights.new_zeros(replicas, n) for _ in range(2))
         d_receive_own = torch.zeros_like(receive_bias)
         d_start = torch.zeros_like(gate_out)
@@ -228,8 +228,10 @@ class Propagate(torch.autograd.Function):
             d_gate_bias[:, k] += d_logit.sum(dim=(1, 2))
             d_hidden = d_logit.view(replicas, 2, -1, 1) * gate_out[:, k, None, None]
             d_hidden = torch.ops.aten.threshold_backward(d_hidden, hidden, 0)
-            d_f[k] = d_f[k].add_(d_message) if k in d_f else d_message
-            d_g[k] = d_g[k].add_(d_hidden) if k in d_g else d_hidden
+            for found, share, grads in zip(
+                (d_message, d_hidden), ctx.shared, (d_f, d_g), strict=True
+            ):
+                _add(grads, k, found.sum(dim=2, keepdim=True) if share else found)
             # Differences of states, and the states themselves.
             projected = torch.empty(len(state), 5 * size, dtype=grad.dtype, device=grad.device)
             projected[:, :size] = routes.scatter((d_message[:, 0] - d_message[:, 1]).view(-1, size))
@@ -240,13 +242,20 @@ class Propagate(torch.autograd.Function):
             projected[:, 4 * size :] = d_candidate
             projected = projected.view(replicas, -1, 5 * size)
             d_weights[:, k].baddbmm_(state.view(replicas, -1, size).mT, projected)
-            d_bias[:, k] += projected.sum(dim=1)
+            _add(d_bias, k, projected)
             grad = torch.bmm(projected, weights[:, k].mT).view(-1, size).add_(through)
         return (
-            None, grad, _by_round(d_f), _by_round(d_g), d_weights, d_bias, d_gate_out, d_gate_bias,
-            d_receive, d_receive_own, d_receive_bias, d_start, d_total,
+            None, grad, _by_round(d_f, 0), _by_round(d_g, 0), d_weights, _by_round(d_bias, 1),
+            d_gate_out, d_gate_bias, d_receive, d_receive_own, d_receive_bias, d_start, d_total,
         )  # fmt: skip
 
 
-def _by_round(values: dict[int, Tensor]) -> Tensor:
-    return values[0][None] if len(values) == 1 else torch.stack([values[k] for k in sorted(values)])
+def _add(sums: dict[int, Tensor], k: int, term: Tensor) -> None:
+    """Add a term that nobody else will read to a sum."""
+    sums[k] = sums[k].add_(term) if k in sums else term
+
+
+def _by_round(sums: dict[int, Tensor], dim: int) -> Tensor:
+    if len(sums) == 1:
+        return sums[0].unsqueeze(dim)
+    return torch.stack([sums[k] for k in sorted(sums)], dim=dim)
