@@ -1,5 +1,6 @@
 """Message passing with attention over many small graphs at once, nodes packed into rows."""
 
+from itertools import cycle, islice
 from typing import Any, Literal
 
 import torch
@@ -178,36 +179,41 @@ class AttentionMessagePassing(nn.Module):
     def _vector(self, state: Tensor, routes: Routes, f: Tensor, g: Tensor, bias: Tensor) -> Tensor:
         replicas, n, size = *self.of_state.shape[:2], self.hidden
         sign = routes.sign(state)
-        for r in range(self.rounds):
-            k = r % n
-            projected = torch.baddbmm(
-                bias[:, k], state.view(replicas, -1, size), self.of_state[:, k]
-            ).flatten(0, 1)
-            ends = projected[:, : 2 * size]
+        # Taken apart once: the gradient of a part taken by its index is as large as the whole.
+        by_round = zip(
+            f.unbind(0),
+            g.unbind(0),
+            bias.unbind(1),
+            self.of_state.unbind(1),
+            self.message_out.unbind(1),
+            self.message_out_bias[:, :, None].unbind(1),
+            self.attention_out.unbind(1),
+            self.attention_out_bias[:, :, None].unbind(1),
+            self.of_input.unbind(1),
+            self.of_input_bias[:, :, None].unbind(1),
+            [self._own(k) for k in range(n)],
+            strict=True,
+        )
+        for r, (f_r, g_r, known, w, w_f, b_f, w_g, b_g, w_i, b_i, own) in enumerate(
+            islice(cycle(by_round), self.rounds)
+        ):
+            projected = torch.baddbmm(known, state.view(replicas, -1, size), w).flatten(0, 1)
+            ends, of_state = projected.split([2 * size, 3 * size], dim=1)
             change = ends.index_select(0, routes.target) - ends.index_select(0, routes.source)
-            change = change.view(replicas, 1, -1, 2 * size)
-            hidden_f = torch.addcmul(f[k], sign, change[..., :size]).relu().flatten(1, 2)
-            hidden_g = torch.addcmul(g[k], sign, change[..., size:]).relu().flatten(1, 2)
-            message = torch.baddbmm(
-                self.message_out_bias[:, k, None], hidden_f, self.message_out[:, k]
-            )  # eq. 7
-            gate = torch.sigmoid(
-                torch.baddbmm(
-                    self.attention_out_bias[:, k, None], hidden_g, self.attention_out[:, k]
-                )
-            )  # eq. 8-9
+            of_f, of_g = change.view(replicas, 1, -1, 2 * size).chunk(2, dim=3)
+            hidden_f = torch.addcmul(f_r, sign, of_f).relu().flatten(1, 2)
+            hidden_g = torch.addcmul(g_r, sign, of_g).relu().flatten(1, 2)
+            message = torch.baddbmm(b_f, hidden_f, w_f)  # eq. 7
+            gate = torch.sigmoid(torch.baddbmm(b_g, hidden_g, w_g))  # eq. 8-9
             summed = torch.zeros_like(state).index_add(
                 0, routes.receiver, (gate * message).flatten(0, 1)
             )
             summed = summed.view(replicas, -1, size)
-            own = self._own(k)
             if own is not None:
-                message_to_itself = torch.baddbmm(
-                    self.message_out_bias[:, k, None], own[0][:, None], self.message_out[:, k]
-                )
-                summed = summed + own[1][:, None] * message_to_itself
-            of_input = torch.baddbmm(self.of_input_bias[:, k, None], summed, self.of_input[:, k])
-            state = gru(state, of_input.flatten(0, 1), projected[:, 2 * size :])  # eq. 10
+                to_itself, own_gate = own
+                summed = summed + own_gate[:, None] * torch.baddbmm(b_f, to_itself[:, None], w_f)
+            of_input = torch.baddbmm(b_i, summed, w_i).flatten(0, 1)
+            state = gru(state, of_input, of_state)  # eq. 10
             if self.relu and r < self.rounds - 1:
                 state = state.relu()
         return state
