@@ -2,32 +2,12 @@
 
 import json
 import re
-import sys
 
 import pytest
 
-from netwright.cli.app import main
 from netwright.runs.run import Run
 
 FAST = ["--set", "evaluator.epochs=2", "--batch-size", "2", "--quiet"]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["netwright", *map(str, args)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

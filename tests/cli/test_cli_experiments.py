@@ -1,11 +1,9 @@
 """`netwright experiment` and `netwright reproduce` as a user types them, in this process."""
 
 import json
-import sys
 
 import pytest
 
-from netwright.cli.app import main
 from netwright.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -32,25 +30,6 @@ name = "local search"
 method = { name = "local", initial = 2 }
 batch_size = 3
 """
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NETWRIGHT_TABLES", raising=False)
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["netwright", *map(str, args)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

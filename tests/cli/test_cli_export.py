@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from netwright.cli.app import main
 from netwright.config.objects import make_data
 from netwright.networks.export.card import read_weights, weights_bytes
 from netwright.runs.run import Run
@@ -47,24 +46,6 @@ class Own(SearchSpace):
             nn.Linear(width, num_classes),
         )
 """
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["netwright", *map(str, args)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """What the commands draw from a run's generator for its report."""
 
 import json
-import sys
 
 import pytest
 import torch
 
-from netwright.cli.app import main
 from netwright.cli.runs import stored_config
 from netwright.cli.samples import DRAWS, draw_samples
 from netwright.config.objects import make_searcher, make_space
@@ -23,28 +21,16 @@ SMALL = ["--set", "method.hidden=8", "--set", "method.rounds=1", "--set", "metho
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
+def run(run, tmp_path):
+    """Run a command in a folder with a table of the toy space."""
     texts = Toy().to_text(Toy().enumerate())
     lines = [f'"{text}",{text.count("conv3x3") / 3:.4f}' for text in texts]
     (tmp_path / "toy.csv").write_text("arch,good\n" + "\n".join(lines))
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["netwright", *map(str, args)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    code, _, err = call(
+    code, _, err = run(
         "table", "import", "toy.csv", "--space", "toy", "--column", "good=mine/valid@1", "--json"
     )
     assert code == 0, err
-    return call
+    return run
 
 
 def search(run, folder, *more):

@@ -8,29 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from netwright.cli.app import main
-
 sys.path.append(str(Path(__file__).parents[1] / "tables"))  # what writes the official formats
 import official
 from server import serving
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["netwright", *map(str, args)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture
