@@ -224,7 +224,7 @@ class RunConfig(_Strict):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ValueError(_first_problem(error)) from None
+            raise ValueError(first_problem(error)) from None
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> "RunConfig":
@@ -234,15 +234,24 @@ class RunConfig(_Strict):
             ValueError: If the file is no TOML, or a setting is wrong.
             FileNotFoundError: If there is no such file.
         """
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from None
-        return cls.parse(merge(values, overrides or {}))
+        return cls.parse(merge(read_toml(path), overrides or {}))
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting, defaults included, as plain values; unset ones are left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ValueError: If the file is no TOML.
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,7 +268,7 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """Say in one line what is wrong first."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"] if not str(part).endswith("Config"))

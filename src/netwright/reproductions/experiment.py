@@ -2,14 +2,13 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from netwright.config.schema import RunConfig
+from netwright.config.schema import RunConfig, first_problem, read_toml
 
 Kind = Literal["accuracy", "error", "regret", "optimum"]
 _KINDS: dict[str, Kind] = {
@@ -168,12 +167,7 @@ class Experiment(_Strict):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            problem = error.errors()[0]
-            place = ".".join(str(part) for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] == "extra_forbidden":
-                message = "there is no such setting"
-            raise ValueError(f"{place}: {message}" if place else message) from None
+            raise ValueError(first_problem(error)) from None
 
     @classmethod
     def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> "Experiment":
@@ -183,11 +177,7 @@ class Experiment(_Strict):
             ValueError: If the file is no TOML, or a setting is wrong.
             FileNotFoundError: If there is no such file.
         """
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from None
-        return cls.parse({"title": Path(path).stem, **values, **(changes or {})})
+        return cls.parse({"title": Path(path).stem, **read_toml(path), **(changes or {})})
 
     @property
     def seed_list(self) -> range:
