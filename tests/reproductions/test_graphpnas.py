@@ -22,6 +22,22 @@ def test_every_item_is_an_experiment(item, scale):
     assert experiment.seeds == (2 if scale == "smoke" else 20)
 
 
+@pytest.mark.parametrize("item", ITEMS)
+def test_a_laptop_runs_a_part_of_what_the_paper_scale_has(item):
+    def cells(scale):
+        experiment = Experiment.parse(reproduction(item, scale))
+        return {
+            (cell.method.label, cell.benchmark.name, seed)
+            for cell in experiment.cells
+            for seed in experiment.seeds_of(cell.method)
+        }
+
+    laptop, paper = cells("laptop"), cells("paper")
+    assert laptop < paper
+    for label in ("GraphPNAS, best", "random search", "local search"):
+        assert {c for c in laptop if c[0] == label} == {c for c in paper if c[0] == label}
+
+
 @pytest.mark.parametrize("space", PRESETS)
 def test_presets_are_settings_of_graphpnas(space):
     for settings, batch_size in PRESETS[space].values():

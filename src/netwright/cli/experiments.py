@@ -107,7 +107,11 @@ def reproduce(
     seeds: Seeds = None,
     first_seed: FirstSeed = None,
     scale: Annotated[
-        str, typer.Option(help="laptop: the paper's budgets; smoke: seconds, to see that it works.")
+        str,
+        typer.Option(
+            help="paper: all methods, 20 seeds; laptop: fewer of those that take hours; smoke: "
+            "seconds, to see that it works."
+        ),
     ] = "laptop",
     tables: Tables = None,
     run: RunsIn = None,
@@ -132,7 +136,8 @@ def reproduce(
     name = f"{paper}-{item}" + ("" if scale == "laptop" else f"-{scale}")
     small = {} if scale == "laptop" else {"scale": scale}
     command = ["netwright", "reproduce", paper, item, *_options(changes | small)]
-    folder = run or Path("runs") / (runs_of(item) + ("" if scale == "laptop" else f"-{scale}"))
+    # Finished runs of one scale serve the other; those of the smoke scale have other settings.
+    folder = run or Path("runs") / (runs_of(item) + ("-smoke" if scale == "smoke" else ""))
     _do(described, name, folder, tables, out, command, json=json, quiet=quiet)
 
 
