@@ -1,6 +1,6 @@
 import pytest
 import torch
-from small import SPACE, described, write_table
+from toy_experiment import SPACE, described, write_table
 
 import netwright.reproductions.execute as execution
 from netwright.config.objects import make_evaluator, make_searcher

@@ -1,5 +1,5 @@
 import pytest
-from small import described
+from toy_experiment import described
 
 from netwright.reproductions.experiment import (
     Cell,

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from small import described, write_table
+from toy_experiment import described, write_table
 
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, run_folder
