@@ -8,7 +8,7 @@ from netwright.evaluators.table import TableEvaluator
 from netwright.files import locked
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, run_config, run_folder
-from netwright.reproductions.outcomes import differences_of, read_outcomes
+from netwright.reproductions.outcomes import differences_of, read_outcomes, rows_of
 from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.searchers.random import RandomSearch
@@ -183,3 +183,18 @@ def test_a_method_may_have_fewer_seeds_than_others(tmp_path, tables):
     outcomes = read_outcomes(experiment, tmp_path / "e", tables=tables)
     assert [len(o.at("valid accuracy", 12)) for o in outcomes] == [3, 2]
     assert {d.n for d in differences_of(outcomes, "random")} == {2}
+
+
+def test_a_method_may_have_a_smaller_budget_than_others(tmp_path, tables):
+    methods = [{"method": "random"}, {"name": "short", "method": "random", "budget": 5}]
+    experiment = Experiment.parse(described(methods=methods, baseline="random"))
+    assert [cell.budgets for cell in experiment.cells] == [(4, 12), (4,)]
+    events = list(carry_out(experiment, tmp_path / "e", tables=tables))
+    assert events[-1].done == events[-1].total == 3 * (12 + 4)
+    outcomes = read_outcomes(experiment, tmp_path / "e", tables=tables)
+    assert {(r.method, r.budget) for r in rows_of(outcomes, ())} == {
+        ("random", 4), ("random", 12), ("short", 4),
+    }  # fmt: skip
+    assert {d.budget for d in differences_of(outcomes, "random")} == {4}
+    none = [{"method": "random"}, {"name": "none", "method": "random", "budget": 3}]
+    assert len(Experiment.parse(described(methods=none, baseline="random")).cells) == 1

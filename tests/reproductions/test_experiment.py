@@ -14,7 +14,7 @@ def test_what_is_left_out_has_a_default():
     found = Experiment.parse(described())
     assert [method.label for method in found.methods] == ["random", "local search"]
     assert list(found.seed_list) == [0, 1, 2]
-    assert found.benchmarks[0].budget == 12
+    assert found.benchmarks[0].budgets[-1] == 12
     assert found.benchmarks[0].drawn == "valid accuracy"
     assert len(found.cells) == 2
 

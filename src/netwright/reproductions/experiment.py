@@ -65,11 +65,6 @@ class Benchmark(_Strict):
         return self
 
     @property
-    def budget(self) -> int:
-        """The largest budget: smaller ones are read off the same runs."""
-        return self.budgets[-1]
-
-    @property
     def drawn(self) -> str:
         """The report that the curves show."""
         return self.curve or next(iter(self.report))
@@ -92,6 +87,7 @@ class Method(_Strict):
     batch_size: int = Field(10, ge=1)  # proposals per step
     benchmarks: tuple[str, ...] = ()  # those it runs on; all by default
     seeds: int | None = Field(None, ge=1)  # not more than these, where one takes long
+    budget: int | None = Field(None, ge=1)  # nor more evaluations
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +121,12 @@ class Cell(NamedTuple):
 
     benchmark: Benchmark
     method: Method
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The benchmark's, as far as the method goes."""
+        most = self.method.budget
+        return tuple(b for b in self.benchmark.budgets if most is None or b <= most)
 
 
 class Experiment(_Strict):
@@ -191,12 +193,13 @@ class Experiment(_Strict):
     @property
     def cells(self) -> list[Cell]:
         """All pairs of a benchmark and a method that runs on it."""
-        return [
+        pairs = [
             Cell(benchmark, method)
             for benchmark in self.benchmarks
             for method in self.methods
             if not method.benchmarks or benchmark.name in method.benchmarks
         ]
+        return [cell for cell in pairs if cell.budgets]
 
 
 def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
@@ -217,7 +220,7 @@ def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
             "metric": benchmark.metric,
             "extras": [column for column in columns if column != benchmark.metric],
         },
-        "budget": benchmark.budget,
+        "budget": cell.budgets[-1],
         "batch_size": method.batch_size,
         "seed": seed,
     }

@@ -67,7 +67,7 @@ def _read(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> Out
     for seed in experiment.seeds_of(cell.method):
         rows = Run.open(run_folder(folder, cell, seed)).ledger.rows()
         rows = sorted(
-            (row for row in rows if row.status == "evaluated" and row.index < benchmark.budget),
+            (row for row in rows if row.status == "evaluated" and row.index < cell.budgets[-1]),
             key=lambda row: row.index,
         )
         held = [rows[i] for i in incumbents([row.score for row in rows])]
@@ -143,6 +143,8 @@ def rows_of(outcomes: Sequence[Outcome], published: Sequence[Published]) -> list
         for report in benchmark.report:
             for budget in benchmark.budgets:
                 for outcome in mine:
+                    if budget not in outcome.cell.budgets:
+                        continue
                     key = (outcome.cell.method.name, report, budget)
                     used.add(key)
                     rows.append(_row(outcome, report, budget, said.get(key)))
@@ -195,7 +197,7 @@ def differences_of(outcomes: Sequence[Outcome], baseline: str) -> list[Differenc
         if base is None or method.label == baseline:
             continue
         for report in benchmark.report:
-            for budget in benchmark.budgets:
+            for budget in (b for b in outcome.cell.budgets if b in base.cell.budgets):
                 # A method with fewer seeds has the first ones.
                 pairs = zip(outcome.at(report, budget), base.at(report, budget), strict=False)
                 apart = [mine - other for mine, other in pairs]
