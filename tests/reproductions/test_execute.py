@@ -198,3 +198,14 @@ def test_a_method_may_have_a_smaller_budget_than_others(tmp_path, tables):
     assert {d.budget for d in differences_of(outcomes, "random")} == {4}
     none = [{"method": "random"}, {"name": "none", "method": "random", "budget": 3}]
     assert len(Experiment.parse(described(methods=none, baseline="random")).cells) == 1
+
+
+def test_a_setting_that_came_later_than_the_run_counts_as_its_default(tmp_path, tables):
+    experiment = Experiment.parse(described())
+    list(carry_out(experiment, tmp_path / "e", tables=tables))
+    for path in (tmp_path / "e").glob("*/local*/seed-0/config.toml"):
+        text = path.read_text()
+        assert 'neighbourhood = "first"\n' in text
+        path.write_text(text.replace('neighbourhood = "first"\n', ""))
+    events = list(carry_out(experiment, tmp_path / "e", tables=tables))
+    assert {event.done for event in events} == {72}

@@ -165,7 +165,9 @@ def _opened(search: _Search) -> Run:
 def _progress(folder: Path, config: RunConfig) -> int:
     """Return how many evaluations a run has, once it is certain that it is this run."""
     run = Run.open(folder)
-    known, wanted = _flat(run.config), _flat(config.resolved())
+    # A setting that came later than the run counts as its default, which is what was done before.
+    stored = {name: run.config[name] for name in RunConfig.model_fields if name in run.config}
+    known, wanted = _flat(RunConfig.parse(stored).resolved()), _flat(config.resolved())
     for name in sorted(known.keys() | wanted.keys()):
         if known.get(name) != wanted.get(name):
             raise ValueError(
