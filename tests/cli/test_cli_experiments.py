@@ -112,7 +112,7 @@ def test_people_see_rows_differences_and_how_to_go_on(run):
         (["experiment", "none.toml"], "none.toml"),
         (["reproduce", "svge", "table1"], "unknown paper 'svge': use graphpnas"),
         (["reproduce", "graphpnas", "table9"], "GraphPNAS has no 'table9'"),
-        (["reproduce", "graphpnas", "fig2", "--scale", "huge"], "use laptop or smoke"),
+        (["reproduce", "graphpnas", "fig2", "--scale", "huge"], "use laptop, paper, smoke"),
         (["reproduce", "graphpnas", "fig2"], "nasbench101.safetensors: make it with"),
     ],
 )

@@ -129,7 +129,7 @@ def reproduce(
     if paper != "graphpnas":
         raise ValueError(f"unknown paper {paper!r}: use graphpnas")
     if scale not in SCALES:
-        raise ValueError(f"unknown scale {scale!r}: use {' or '.join(SCALES)}")
+        raise ValueError(f"unknown scale {scale!r}: use {', '.join(SCALES)}")
     flags = {"seeds": seeds, "first_seed": first_seed}
     changes = {name: value for name, value in flags.items() if value is not None}
     described = Experiment.parse(reproduction(item, scale) | changes)
