@@ -175,8 +175,10 @@ def test_the_number_of_threads_is_as_it_was(tmp_path, tables):
     assert torch.get_num_threads() == before
 
 
-def test_a_method_may_have_fewer_seeds_than_others(tmp_path, tables):
-    methods = [{"method": "random"}, {"name": "few", "method": "random", "seeds": 2}]
+@pytest.mark.parametrize("named", [False, True])
+def test_a_method_may_have_fewer_seeds_than_others(tmp_path, tables, named):
+    by_benchmark = {described()["benchmarks"][0]["name"]: 2} if named else 2
+    methods = [{"method": "random"}, {"name": "few", "method": "random", "seeds": by_benchmark}]
     experiment = Experiment.parse(described(methods=methods, seeds=3, baseline="random"))
     events = list(carry_out(experiment, tmp_path / "e", tables=tables))
     assert events[-1].done == events[-1].total == (3 + 2) * 12

@@ -29,7 +29,7 @@ def test_a_laptop_runs_a_part_of_what_the_paper_scale_has(item):
         return {
             (cell.method.label, cell.benchmark.name, seed)
             for cell in experiment.cells
-            for seed in experiment.seeds_of(cell.method)
+            for seed in experiment.seeds_of(cell)
         }
 
     laptop, paper = cells("laptop"), cells("paper")

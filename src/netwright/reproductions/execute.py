@@ -95,7 +95,7 @@ def _planned(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> 
         table.column(column)
     make_searcher(config.method, space, rng=stream(0, "searcher/init"))
     searches = []
-    for seed in experiment.seeds_of(cell.method):
+    for seed in experiment.seeds_of(cell):
         mine = config.model_copy(update={"seed": seed})
         place = run_folder(folder, cell, seed)
         done = _progress(place, mine) if (place / "config.toml").exists() else 0

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from netwright.config.schema import RunConfig, first_problem, read_toml
 
@@ -86,7 +94,8 @@ class Method(_Strict):
     preset: str | None = None  # its settings, by name
     batch_size: int = Field(10, ge=1)  # proposals per step
     benchmarks: tuple[str, ...] = ()  # those it runs on; all by default
-    seeds: int | None = Field(None, ge=1)  # not more than these, where one takes long
+    # Not more seeds than these, where one takes long; by benchmark, if they differ.
+    seeds: PositiveInt | dict[str, PositiveInt] | None = None
     budget: int | None = Field(None, ge=1)  # nor more evaluations
 
     @model_validator(mode="before")
@@ -186,9 +195,12 @@ class Experiment(_Strict):
         """The seeds."""
         return range(self.first_seed, self.first_seed + self.seeds)
 
-    def seeds_of(self, method: Method) -> range:
+    def seeds_of(self, cell: Cell) -> range:
         """The seeds of a method: the first ones, if it is to have fewer than others."""
-        return self.seed_list[: method.seeds]
+        most = cell.method.seeds
+        if isinstance(most, dict):
+            most = most.get(cell.benchmark.name)
+        return self.seed_list[:most]
 
     @property
     def cells(self) -> list[Cell]:

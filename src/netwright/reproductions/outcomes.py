@@ -64,7 +64,7 @@ def _read(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> Out
         for name, column in benchmark.report.items()
     }
     traces: dict[str, list[list[float]]] = {name: [] for name in benchmark.report}
-    for seed in experiment.seeds_of(cell.method):
+    for seed in experiment.seeds_of(cell):
         rows = Run.open(run_folder(folder, cell, seed)).ledger.rows()
         rows = sorted(
             (row for row in rows if row.status == "evaluated" and row.index < cell.budgets[-1]),
