@@ -40,7 +40,7 @@ from netwright.spaces.base import SearchSpace
 #: Bytes set aside while searching, so that the results in hand still fit on a disk that is full.
 RESERVE = 256 * 1024
 
-_CHECKPOINT_FORMAT = 1
+_CHECKPOINT_FORMAT = 2
 
 
 @dataclass(frozen=True)
