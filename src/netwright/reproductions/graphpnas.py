@@ -60,12 +60,14 @@ _LAPTOP: dict[str, dict[str, Settings]] = {
         "GraphPNAS, released": {"benchmarks": ["nasbench101-emulated/cifar10"], "seeds": 10},
     },
     "nasbench201": {
-        "GraphPNAS, paper": {"benchmarks": ["nasbench201/cifar100"], "seeds": 3},
+        "GraphPNAS, paper": {"benchmarks": []},
         "GraphPNAS, paper, without none": {
             "benchmarks": ["nasbench201/cifar10", "nasbench201/cifar100"]
         },
         "GraphPNAS, released": {"benchmarks": ["nasbench201/cifar100"], "seeds": 5},
-        "GraphPNAS, released, without none": {"seeds": {"nasbench201-12-epoch-signal/cifar10": 5}},
+        "GraphPNAS, released, without none": {
+            "benchmarks": ["nasbench201/cifar10", "nasbench201/cifar100"]
+        },
     },
 }
 
