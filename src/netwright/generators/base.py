@@ -38,24 +38,80 @@ class HasLogProb(Protocol):
 
 
 @runtime_checkable
-class HasLatent(Protocol):
-    """A generator with a latent space to search in (SVGe, D-VAE, arch2vec)."""
+class HasLoss(Protocol):
+    """A generator trained on a set of graphs by descending a loss (SVGe, D-VAE, arch2vec)."""
+
+    def loss(self, archs: ArchitectureBatch, *, rng: torch.Generator) -> Float[Tensor, ""]:
+        """Return the training loss of a batch, averaged over its graphs.
+
+        Raises:
+            ValueError: If a graph is not a complete graph of the layout.
+        """
+        ...
+
+
+@runtime_checkable
+class HasLatent(HasLoss, Protocol):
+    """A generator with a latent space to search in (SVGe, DGMG, D-VAE, arch2vec).
+
+    Attributes:
+        latent_size: Number of coordinates of a latent point.
+        any_size: Whether its parameters fit layouts of any number of nodes.
+    """
+
+    latent_size: int
+    any_size: bool
 
     def encode(
         self, archs: ArchitectureBatch
     ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
-        """Return mean and log-variance of the posterior of each architecture."""
+        """Return mean and log-variance of the posterior of each architecture.
+
+        Raises:
+            ValueError: If a graph is not a complete graph of the layout.
+        """
         ...
 
     def decode(
-        self, latent: Float[Tensor, "batch latent"], *, rng: torch.Generator
+        self, latent: Float[Tensor, "batch latent"], *, rng: torch.Generator, mode: bool = False
     ) -> ArchitectureBatch:
-        """Draw one architecture from the decoder at each latent point."""
+        """Draw one architecture at each latent point, or take the likeliest choices (``mode``).
+
+        Raises:
+            ValueError: If points do not have ``latent_size`` coordinates, or one is not finite.
+        """
         ...
 
-    def loss(self, archs: ArchitectureBatch, *, rng: torch.Generator) -> Float[Tensor, ""]:
-        """Return the training loss of a batch, averaged over its graphs."""
-        ...
+
+def insist_complete(archs: ArchitectureBatch, layout: Layout) -> ArchitectureBatch:
+    """Return the graphs, padded to ``layout.max_nodes``.
+
+    Raises:
+        ValueError: If one is not a complete graph of the layout.
+    """
+    inside = complete(archs, layout)
+    if not bool(inside.all()):
+        first = int((~inside).nonzero()[0])
+        raise ValueError(
+            f"graph {first} of {len(archs)} is not one that the generator's layout allows: "
+            "is it of another space?"
+        )
+    return archs.pad(layout.max_nodes)
+
+
+def insist_latent(
+    latent: Float[Tensor, "batch latent"], size: int
+) -> Float[Tensor, "batch latent"]:
+    """Return the latent points.
+
+    Raises:
+        ValueError: If they do not have ``size`` coordinates, or one is not finite.
+    """
+    if latent.ndim != 2 or latent.shape[1] != size:
+        raise ValueError(f"latent points have shape {tuple(latent.shape)}, not (batch, {size})")
+    if not bool(latent.isfinite().all()):
+        raise ValueError("a latent point is not finite")
+    return latent
 
 
 def complete(archs: ArchitectureBatch, layout: Layout) -> Bool[Tensor, " batch"]:

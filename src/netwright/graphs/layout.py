@@ -90,18 +90,28 @@ class Layout:
                 forced[source, target] = True
         return cls(max_nodes, num_ops, allowed, free, forced, end_op, max_edges, connected)
 
-    def freed(self) -> "Layout":
+    def freed(self, *, keep_ends: bool = False) -> "Layout":
         """Keep sizes, vocabulary and the ending operation; free everything else.
 
         The published generation metrics (validity and so on) are measured on this: a layout that
         forces what validity asks for would make them true by construction.
+
+        Args:
+            keep_ends: Keep what the first and the last position may be, as published models do.
+                Where the last allows one operation alone, like an output, that ends a graph.
         """
         upper = torch.ones_like(self.free).triu(diagonal=1)
+        allowed, end_op = torch.ones_like(self.allowed_ops), self.end_op
+        if keep_ends:
+            allowed[[0, -1]] = self.allowed_ops[[0, -1]]
+            if end_op is None and self.max_nodes > 1 and int(allowed[-1].sum()) == 1:
+                end_op = int(allowed[-1].long().argmax())
         return replace(
             self,
-            allowed_ops=torch.ones_like(self.allowed_ops),
+            allowed_ops=allowed,
             free=upper,
             forced=torch.zeros_like(upper),
+            end_op=end_op,
             max_edges=None,
             connected=False,
         )
