@@ -1,4 +1,4 @@
-"""Keys are equal for isomorphic graphs and different for all others."""
+"""Keys are equal for isomorphic graphs, or for equal ones, and different for all others."""
 
 import pytest
 import torch
@@ -125,6 +125,68 @@ def test_many_equal_parts_stay_cheap():
     assert _count(archs) == 2
 
 
+@pytest.mark.parametrize(("n", "num_ops"), [(1, 3), (2, 3), (3, 3), (4, 2), (5, 1)])
+def test_labelled_keys_tell_all_stored_graphs_apart(n, num_ops):
+    archs = all_dags(n, num_ops)
+    assert len(hashing.first_of_each(hashing.labelled_keys(archs))) == len(archs)
+
+
+def test_labelled_keys_tell_sizes_apart():
+    """Every stored graph of 0 to 4 nodes and two operations, in one batch."""
+    archs = ArchitectureBatch.cat(
+        [ArchitectureBatch(torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, 0, 0).bool(),
+                           torch.zeros(1, dtype=torch.long)),
+         *[all_dags(n, 2) for n in range(1, 5)]]
+    )  # fmt: skip
+    assert len(archs) == 1 + 2 + 8 + 64 + 1024
+    key = hashing.labelled_keys(archs)
+    assert len(hashing.first_of_each(key)) == len(archs)
+    for half in (0, 1):  # neither half does it all
+        assert len(key[:, half].unique()) == len(archs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 5), st.floats(0.1, 0.9), st.integers(0, 2**30))
+def test_labelled_keys_are_equal_exactly_for_equal_graphs(n, num_ops, p, seed):
+    rng = stream(seed, "graphs")
+    archs = random_archs(30, [n, 1, n], num_ops, rng=rng, p=p)
+    key = hashing.labelled_keys(archs)
+    assert torch.equal(hashing.labelled_keys(archs.pad(n + 3)), key)
+    assert torch.equal(hashing.labelled_keys(archs[7:8]), key[7:8])
+    moved = dag.reorder(archs, dag.random_order(archs, rng=rng))
+    both = hashing.labelled_keys(moved)
+    assert torch.equal((both == key).all(dim=1), moved.equal(archs))
+
+
+def test_keys_of_many_graphs_are_those_of_few():
+    """More than are hashed at a time."""
+    archs = random_archs(9000, [7], 3, rng=stream(0, "graphs"))
+    for keys in (hashing.keys, hashing.labelled_keys):
+        alone = torch.cat([keys(archs[i : i + 1]) for i in (0, 5349, 5350, 8999)])
+        assert torch.equal(keys(archs)[[0, 5349, 5350, 8999]], alone)
+
+
+PAIRS = st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), max_size=20)
+
+
+@given(PAIRS, PAIRS)
+def test_find_and_distinct_are_those_of_sorted_tuples(known, wanted):
+    def as_keys(pairs):
+        return torch.tensor(pairs, dtype=torch.long).view(-1, 2)
+
+    expected = sorted(set(known))
+    once = hashing.distinct(as_keys(known))
+    assert list(map(tuple, once.tolist())) == expected
+    place = hashing.find(once, as_keys(wanted)).tolist()
+    assert place == [expected.index(pair) if pair in expected else -1 for pair in wanted]
+
+
+@pytest.mark.parametrize("known", [[[2, 0], [1, 0]], [[1, 1], [1, 0]], [[1, 0], [1, 0]]])
+def test_find_insists_on_order(known):
+    with pytest.raises(ValueError, match=r"pass hashing\.distinct\(known\)"):
+        hashing.find(torch.tensor(known), torch.tensor([[1, 0]]))
+
+
 def test_first_of_each_keeps_order():
     key = torch.tensor([[5, 1], [2, 2], [5, 1], [-3, 9], [5, 0], [2, 2], [-3, 9]])
     assert hashing.first_of_each(key).tolist() == [0, 1, 3, 4]
@@ -140,3 +202,4 @@ def test_hexadecimal_form():
 
 def test_no_graphs():
     assert hashing.keys(ArchitectureBatch.empty(7)).shape == (0, 2)
+    assert hashing.labelled_keys(ArchitectureBatch.empty(7)).shape == (0, 2)

@@ -6,6 +6,7 @@ import torch
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
 from netwright.spaces.base import SearchSpace
+from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy
@@ -18,6 +19,10 @@ SPACES = {
     "nasbench101 of 2 nodes": lambda: NASBench101(2, 1),
     "nasbench101 of 9 nodes": lambda: NASBench101(9, 14),
     "nasbench201": NASBench201,
+    "enas": ENAS,
+    "enas of 1 layer": lambda: ENAS(1),
+    "enas of 3 layers": lambda: ENAS(3),
+    "enas of 12 layers": lambda: ENAS(12),
 }
 
 

@@ -42,7 +42,7 @@ def search(
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option("--space", "-s", help="toy, nasbench101, nasbench201, or file.py:NAME."),
+        typer.Option("--space", "-s", help="toy, nasbench101, nasbench201, enas, or file.py:NAME."),
     ] = None,
     method: Annotated[
         str | None, typer.Option("--method", "-m", help="graphpnas, random, or file.py:NAME.")

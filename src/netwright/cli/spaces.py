@@ -42,7 +42,7 @@ def list_spaces(json: Json = False) -> None:
         print_json(rows)
         return
     for row in rows:
-        say(f"{row['name']:<14} {row['size']:>9,} architectures")
+        say(f"{row['name']:<14} {row['size']:>13,} architectures")
 
 
 @app.command()

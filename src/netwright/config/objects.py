@@ -45,6 +45,7 @@ from netwright.searchers.random import RandomSearch
 from netwright.searchers.reinforce import MakePolicy, Reinforce, ReinforceOptions
 from netwright.searchers.schedules import Constant, Exponential, Linear, Schedule, Steps
 from netwright.spaces.base import SearchSpace
+from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy
@@ -54,6 +55,7 @@ SPACES: dict[str, Callable[..., SearchSpace]] = {
     "toy": Toy,
     "nasbench101": NASBench101,
     "nasbench201": NASBench201,
+    "enas": ENAS,
 }
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "toy": toy_network,

@@ -1,16 +1,18 @@
-"""Isomorphism-invariant 128-bit keys, for whole batches at once.
+"""128-bit keys for whole batches at once: equal for isomorphic graphs, or for equal ones only.
 
-Colour refinement on 64-bit integers: a node's colour is mixed with a weighted sum of its mixed
-neighbours' colours (1 for predecessors, an odd constant for successors), once per node of the
-graph. This settles a graph if any two nodes that end up with one colour are twins (have the
-same predecessors and the same successors). Where they are not, another graph might have the same
-colours (two triangles and a hexagon, say): each node of one such colour is marked in turn, the
-marked copies are refined, and the key sums up what they become.
+Isomorphism (`keys`) is colour refinement on 64-bit integers: a node's colour is mixed with a
+weighted sum of its mixed neighbours' colours (1 for predecessors, an odd constant for successors),
+once per node of the graph. This settles a graph if any two nodes that end up with one colour are
+twins (have the same predecessors and the same successors). Where they are not, another graph might
+have the same colours (two triangles and a hexagon, say): each node of one such colour is marked in
+turn, the marked copies are refined, and the key sums up what they become.
 
 No more than two nodes are marked at a time, which bounds the work on graphs of many equal parts.
 That tells apart even DAGs made from the two strongly regular graphs of 16 vertices; graphs built to
 defeat it would share a key. The tests: brute force, the numbers of unlabelled DAGs of up to 7
 nodes, and the 423,624 cells of NAS-Bench-101.
+
+Equality in the order in which nodes are stored (`labelled_keys`) needs one random number per edge.
 """
 
 import torch
@@ -42,14 +44,83 @@ def to_hex(key: Int[Tensor, "batch 2"]) -> list[str]:
     return [f"{hi & mask:016x}{lo & mask:016x}" for hi, lo in key.tolist()]
 
 
+def labelled_keys(archs: ArchitectureBatch) -> Int[Tensor, "batch 2"]:
+    """Return a 128-bit key per graph, equal for graphs that are the same to the letter.
+
+    The same means: as many nodes, and the same operations and edges in the order in which the
+    nodes are stored, as in the published measures of generators; padding does not matter. Each
+    half is a sum of fixed random numbers, one for each edge and each operation at its node.
+    """
+    size = archs.max_nodes
+    place = torch.arange(size, device=archs.device)
+    pair = (place << 32) + place[:, None]  # numbers edges whatever the padding
+    chunk = max(1, _CHUNK // max(1, size**2))
+    parts = []
+    for i in range(0, len(archs), chunk):
+        some = archs[i : i + chunk]
+        label = ~((some.ops.long() << 32) + place)  # negative, so no edge has this number
+        halves = [
+            (_mix(label ^ salt) * some.node_mask).sum(dim=1)
+            + (_mix(pair ^ salt) * some.adj).sum(dim=(1, 2))
+            for salt in (_A, _C)
+        ]
+        parts.append(torch.stack(halves, dim=1))
+    return torch.cat(parts) if parts else torch.zeros(0, 2, dtype=torch.long, device=archs.device)
+
+
 def first_of_each(key: Int[Tensor, "batch 2"]) -> Int[Tensor, " distinct"]:
     """Return the positions, in order, at which each distinct key stands first."""
+    order, fresh = _sorted(key)
+    return order[fresh].sort().values
+
+
+def distinct(key: Int[Tensor, "batch 2"]) -> Int[Tensor, "distinct 2"]:
+    """Return each key once, in ascending order (as pairs of signed integers), for `find`."""
+    order, fresh = _sorted(key)
+    return key[order[fresh]]
+
+
+def find(known: Int[Tensor, "known 2"], key: Int[Tensor, "batch 2"]) -> Int[Tensor, " batch"]:
+    """Return at which place of ``known`` each key stands, -1 where it does not.
+
+    A binary search for all keys at once: on the first half, then on the second half among those
+    that share the first.
+
+    Args:
+        known: Keys in ascending order, each once, as `distinct` returns them.
+        key: What to look for.
+
+    Raises:
+        ValueError: If ``known`` is not in that order.
+    """
+    step = known[1:] > known[:-1]
+    same = known[1:, 0] == known[:-1, 0]
+    if not bool(torch.where(same, step[:, 1], step[:, 0]).all()):
+        raise ValueError("known keys must be ascending, each once: pass hashing.distinct(known)")
+    if not len(known):
+        return torch.full((len(key),), -1, device=key.device)
+    first, wanted = known[:, 0].contiguous(), key[:, 0].contiguous()
+    low = torch.searchsorted(first, wanted)
+    high = torch.searchsorted(first, wanted, right=True)
+    last = len(known) - 1
+    while bool((low < high).any()):
+        middle = (low + high) // 2
+        less = (low < high) & (known[middle.clamp(max=last), 1] < key[:, 1])
+        low, high = torch.where(less, middle + 1, low), torch.where(less, high, middle)
+    place = low.clamp(max=last)
+    return torch.where((known[place] == key).all(dim=1), place, -1)
+
+
+def _sorted(
+    key: Int[Tensor, "batch 2"],
+) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
+    """The stable order by (first, second) half, and where in it a key is not the one before."""
     order = key[:, 1].argsort(stable=True)
-    order = order[key[order, 0].argsort(stable=True)]  # by (first, second) half, then position
+    order = order[key[order, 0].argsort(stable=True)]
     ordered = key[order]
     fresh = torch.ones(len(key), dtype=torch.bool, device=key.device)
     fresh[1:] = (ordered[1:] != ordered[:-1]).any(dim=1)
-    return order[fresh].sort().values
+    return order, fresh
 
 
 def _mix(x: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
