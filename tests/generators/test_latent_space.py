@@ -106,6 +106,8 @@ def test_projecting_what_was_lifted_gives_it_back(size, seed):
     plane = PrincipalPlane.of(torch.randn(9, size, generator=source, dtype=torch.double))
     at = torch.randn(5, 2, generator=source, dtype=torch.double)
     assert torch.allclose(plane.project(plane.lift(at)), at)
+    largest = plane.directions.gather(1, plane.directions.abs().argmax(dim=1, keepdim=True))
+    assert bool((largest > 0).all())  # of the two signs of a direction, always the same
     away = torch.randn(5, size, generator=source, dtype=torch.double)
     beside = away - plane.lift(plane.project(away))  # what projecting loses is at right angles
     assert torch.allclose(beside @ plane.directions.T, torch.zeros(5, 2).double(), atol=1e-9)
@@ -215,6 +217,7 @@ def test_many_draws_are_decoded_to_the_most_frequent_graph():
     assert decoded(rare, points, rng=rng(), draws=200).archs.equal(archs).all()
     shifted = decoded(usual, points, rng=rng(), draws=200).archs
     assert shifted.equal(of([[2, 3, 4, 5], [8, 8, 1, 5]])).all()
+    assert decoded(usual, points, rng=rng()).archs.equal(archs).all()  # the likeliest choices
     single = decoded(usual, points, rng=rng(), draws=1).archs
     assert single.equal(usual.decode(points, rng=rng())).all()
     with pytest.raises(ValueError, match="0 draws"):
