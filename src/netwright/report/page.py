@@ -1,28 +1,20 @@
-"""The report of one search or several: a single HTML file that opens offline.
+"""The report of one search or several: a single HTML file that opens offline."""
 
-It names no other file and its content security policy forbids loading any; the same policy lets
-no script run but the two of this package, whatever stands in a ledger.
-"""
-
-import base64
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from netwright import __version__
 from netwright.files import write_atomic
-from netwright.report import sections, words
+from netwright.report import sections
 from netwright.report.choices import choices, unreadable
 from netwright.report.compare import comparison
+from netwright.report.document import document
 from netwright.report.gallery import best_of_each, gallery
 from netwright.report.generator import SHOWN, generator
 from netwright.report.header import finished, header
-from netwright.report.library import library
-from netwright.report.markup import Markup, element, json_block
+from netwright.report.markup import Markup
 from netwright.report.methods import methods
 from netwright.report.panels import panels
 from netwright.report.parts import Section
-from netwright.report.style import SCRIPT, STYLE
 from netwright.report.summary import Summary
 from netwright.report.topology import topology
 from netwright.report.tracing import tracing
@@ -56,34 +48,8 @@ def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
         raise ValueError("a report needs at least one run")
     summaries = [Summary.of(run) for run in runs]
     parts = _sections(summaries, space)
-    specs = {name: spec for part in parts for name, spec in part.charts.items()}
     name = summaries[0].name if len(summaries) == 1 else f"{len(summaries)} runs"
-    main = element(
-        "main",
-        *[part.body for part in parts],
-        element(
-            "footer",
-            f"Made by netwright {__version__}. Last result: {finished(summaries)}. "
-            "This page is one file and needs no network.",
-        ),
-    )
-    scripts = [library(), SCRIPT] if specs else [SCRIPT]
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src {_hashes(scripts)}"
-    )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("link", rel="icon", href="data:,"),
-        element("title", f"{words.short(name, 80)}: Netwright report"),
-        element("style", Markup(STYLE)),
-    )
-    data = json_block(specs, name="charts")
-    body = element("body", main, data, *[element("script", Markup(s)) for s in scripts])
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+    return document(name, parts, note=f"Last result: {finished(summaries)}.")
 
 
 def _sections(summaries: Sequence[Summary], space: SearchSpace) -> list[Section]:
@@ -116,8 +82,3 @@ def _sections(summaries: Sequence[Summary], space: SearchSpace) -> list[Section]
 
 def _plain(body: Markup | None) -> Section:
     return Section(body, {})
-
-
-def _hashes(scripts: Sequence[str]) -> str:
-    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
