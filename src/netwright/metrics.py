@@ -1,8 +1,23 @@
-"""Measures of searches and generators: pure functions of tensors."""
+"""Measures of searches and generators: pure functions of tensors.
+
+The measures of generators are those of [SVGe] section IV-A and the code released with it, which
+compares graphs in the order in which their nodes are stored: pass `netwright.graphs.hashing`'s
+``labelled_keys``, as published, or its ``keys``, which are equal for isomorphic graphs too. What
+counts as valid is said by a mask: that of a space, or the published rules
+(`netwright.reproductions.validity`).
+"""
+
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from netwright.graphs import hashing
+from netwright.graphs.batch import ArchitectureBatch
+
+#: Gives graphs that count as the same the same key: `hashing.labelled_keys` or `hashing.keys`.
+Keys = Callable[[ArchitectureBatch], Tensor]
 
 
 def incumbent(score: Float[Tensor, " evaluation"]) -> Float[Tensor, " evaluation"]:
@@ -13,3 +28,95 @@ def incumbent(score: Float[Tensor, " evaluation"]) -> Float[Tensor, " evaluation
     valid = ~score.isnan()
     best = torch.where(valid, score, -torch.inf).cummax(dim=0).values
     return torch.where(valid.long().cumsum(dim=0) > 0, best, torch.nan)
+
+
+def reconstruction_accuracy(
+    archs: ArchitectureBatch,
+    decoded: ArchitectureBatch,
+    *,
+    keys: Keys = hashing.labelled_keys,
+) -> float:
+    """Return the share of decoded graphs that are their original ([SVGe] section IV-A).
+
+    The published figure has 100 decoded graphs for each of the test graphs. The mean is over
+    all decoded graphs (the released code divides by a little more where the last batch is short).
+
+    Args:
+        archs: The originals.
+        decoded: Equally many graphs for each original, those of one original side by side.
+        keys: What makes two graphs the same.
+
+    Returns:
+        A fraction; NaN where there are no graphs.
+
+    Raises:
+        ValueError: If there are not equally many decoded graphs for each original.
+    """
+    if not len(archs):
+        return torch.nan
+    each, left = divmod(len(decoded), len(archs))
+    if left or not each:
+        raise ValueError(
+            f"{len(decoded)} decoded graphs are not equally many for each of {len(archs)} originals"
+        )
+    wanted = keys(archs).repeat_interleave(each, dim=0)
+    return float((keys(decoded) == wanted).all(dim=1).double().mean())
+
+
+def validity(valid: Bool[Tensor, " batch"]) -> float:
+    """Return the share of valid graphs ([SVGe] section IV-A); NaN where there are none at all."""
+    return float(valid.double().mean())
+
+
+def uniqueness(keys: Int[Tensor, "batch 2"], valid: Bool[Tensor, " batch"]) -> float:
+    """Return the number of distinct valid graphs over that of valid ones ([SVGe] section IV-A).
+
+    Args:
+        keys: What makes two graphs the same.
+        valid: Which graphs are valid; the others do not count.
+
+    Returns:
+        A fraction; NaN where no graph is valid.
+    """
+    counted = keys[valid]
+    return len(hashing.distinct(counted)) / len(counted) if len(counted) else torch.nan
+
+
+def novelty(
+    keys: Int[Tensor, "batch 2"],
+    valid: Bool[Tensor, " batch"],
+    known: Int[Tensor, "known 2"],
+) -> float:
+    """Return the share of valid graphs that are no training graph ([SVGe] section IV-A).
+
+    A graph that is generated several times counts each time, as published.
+
+    Args:
+        keys: What makes two graphs the same.
+        valid: Which graphs are valid; the others do not count.
+        known: ``hashing.distinct`` of the keys, of the same kind, of the training graphs.
+
+    Returns:
+        A fraction; NaN where no graph is valid.
+
+    Raises:
+        ValueError: If ``known`` is not sorted, or holds a key twice.
+    """
+    return float((hashing.find(known, keys[valid]) < 0).double().mean())
+
+
+def edit_distance(a: ArchitectureBatch, b: ArchitectureBatch) -> Int[Tensor, " batch"]:
+    """Count what differs between ``a[i]`` and ``b[i]``, their nodes compared one by one as stored.
+
+    That is the nodes whose operation differs or that only one of the two has, and the edges that
+    only one of the two has. How smoothly decoded graphs change ([SVGe] section IV-B).
+
+    Raises:
+        ValueError: If the batches have different lengths.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} graphs cannot be compared with {len(b)} one by one")
+    size = max(a.max_nodes, b.max_nodes)
+    a, b = a.pad(size), b.pad(size)
+    nodes = (a.ops != b.ops) | (a.node_mask != b.node_mask)
+    return nodes.sum(dim=1) + (a.adj != b.adj).sum(dim=(1, 2))
