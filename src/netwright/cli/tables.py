@@ -66,7 +66,7 @@ def import_table(
         typer.Option(
             metavar="COLUMN=METRIC[:UNIT]",
             help="What a CSV column is, e.g. acc=mydata/valid@100:percent. Repeatable. Not needed "
-            "for the NAS-Bench-101 and -201 CSV files, whose columns are known.",
+            "for the NAS-Bench-101, -201 and ENAS CSV files, whose columns are known.",
         ),
     ] = None,
     source: Annotated[str, typer.Option(help="Where the measurements come from.")] = "",
@@ -80,7 +80,8 @@ def import_table(
     FILE is one of
 
     * a CSV file, possibly gzipped: a header and a row per architecture, its text form in a column
-      `arch` (for NAS-Bench-101 also `adjacency` and `operations`), measurements in the others;
+      `arch` (for NAS-Bench-101 also `adjacency` and `operations`, for ENAS `ops` and `skips`),
+      measurements in the others;
 
     * `nasbench_only108.tfrecord` or `nasbench_full.tfrecord` of NAS-Bench-101;
 

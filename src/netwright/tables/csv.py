@@ -1,17 +1,21 @@
 """Import of tabular benchmarks from CSV files, plain or gzipped.
 
-A row is one architecture. It stands in a column ``arch``, in the space's text form, or in the two
+A row is one architecture. It stands in a column ``arch``, in the space's text form; or in the two
 columns ``adjacency`` (row-major bits) and ``operations`` (names joined by commas) of
-NAS-Bench-101. The other columns hold numbers; an empty cell is a missing value.
+NAS-Bench-101; or in the two columns ``ops`` and ``skips``, the halves of the text form, of ENAS.
+The other columns hold numbers; an empty cell is a missing value. A row that says again what an
+earlier one says, architecture and numbers, counts once.
 
 Which metric a column is, and in which unit, is either said explicitly (`parse_column`) or known
-for the two files in `PROFILES`:
+for the three files in `PROFILES`:
 
 * ``nasbench201``: ``DATASET_SPLIT_EPOCHS``, accuracies in percent, as ``dataset/split@epochs``
   (``cifar10-valid_valid_200`` becomes ``cifar10-valid/valid@200``);
 * ``nasbench101``: ``QUANTITY_EPOCHS``, accuracies as fractions, as ``cifar10/quantity@epochs``
   (``test_mean_108`` becomes ``cifar10/test@108``; ``valid_emulated_108``, which is an estimate
-  and no measurement, ``cifar10/valid-emulated@108``; it is below 0 for 20 cells at chance level).
+  and no measurement, ``cifar10/valid-emulated@108``; it is below 0 for 20 cells at chance level);
+* ``enas``: ``weight_sharing_accuracy``, a fraction, as ``cifar10/weight-sharing``: the validation
+  accuracy with the weights of one trained supernet.
 
 Accuracies are stored as fractions: a column in percent is divided by 100.
 """
@@ -29,9 +33,10 @@ from typing import IO, Literal, cast, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from torch import Tensor
 
+from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.spaces.base import SearchSpace
 from netwright.tables.format import Column, Rows, Unit
@@ -56,6 +61,9 @@ CHUNK = 1 << 14
 
 _GZIP = b"\x1f\x8b"
 
+#: The columns that an architecture may stand in; the first that a file has are read.
+_FORMS = (("arch",), ("adjacency", "operations"), ("ops", "skips"))
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -70,7 +78,7 @@ class Metric:
     unit: Written = "fraction"
 
 
-#: The columns of the two known files, by search space.
+#: The columns of the known files, by search space.
 PROFILES: dict[str, dict[str, Metric]] = {
     "nasbench201": {
         "trainable_parameters": Metric("parameters", "count"),
@@ -92,6 +100,7 @@ PROFILES: dict[str, dict[str, Metric]] = {
         "valid_run_108": Metric("cifar10/valid-run@108"),
         "train_seconds_108": Metric("cifar10/train-seconds@108", "seconds"),
     },
+    "enas": {"weight_sharing_accuracy": Metric("cifar10/weight-sharing")},
 }
 
 
@@ -130,7 +139,8 @@ def import_csv(
 ) -> Rows:
     """Read a benchmark, every architecture simplified and checked for membership.
 
-    Rows are numbered from 1, the header not counted.
+    Rows are numbered from 1, the header not counted. A row that repeats an earlier one, in its
+    architecture and all numbers read, is left out.
 
     Args:
         path: A CSV file with a header line, possibly gzipped.
@@ -142,8 +152,9 @@ def import_csv(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, a column is missing or unknown, or a row holds an
-            architecture or a number that makes no sense; the message names the row.
+        ValueError: If the file is damaged, a column is missing or unknown, a row holds an
+            architecture or a number that makes no sense, or two rows hold other numbers for the
+            same architecture; the message names the row.
     """
     path = Path(path)
     archs: list[ArchitectureBatch] = []
@@ -165,12 +176,14 @@ def import_csv(
             progress(done, raw.tell() / size)
     if not done:
         raise ValueError(f"{path} has a header but no rows")
-    table = torch.cat(values)
-    converted = {
-        metric.name: _convert(table[:, i], name, metric)
-        for i, (name, metric) in enumerate(chosen.items())
+    everything, table = ArchitectureBatch.cat(archs), torch.cat(values)
+    converted = [_convert(table[:, i], *column) for i, column in enumerate(chosen.items())]
+    kept = _without_repeats(space, everything, table)
+    columns_kept = {
+        metric.name: Column(column.values[kept], column.unit)
+        for metric, column in zip(chosen.values(), converted, strict=True)
     }
-    return Rows(ArchitectureBatch.cat(archs), converted, source, licence)
+    return Rows(everything[kept], columns_kept, source, licence)
 
 
 def _text(raw: io.BufferedReader) -> io.TextIOWrapper:
@@ -202,7 +215,8 @@ def _chosen(
     """The columns to import: those asked for, or all that the space's profile knows."""
     if len(set(header)) != len(header):
         raise ValueError(f"{path}: two columns have the same name, rename one")
-    numbers = [name for name in header if name not in ("arch", "adjacency", "operations")]
+    architecture = {name for form in _forms(header) for name in form}
+    numbers = [name for name in header if name not in architecture]
     hint = "name columns as in acc=mydata/valid@100:percent"
     if columns is None:
         profile = PROFILES.get(space.name, {})
@@ -225,22 +239,53 @@ def _arch_reader(
     path: Path, header: Sequence[str], space: SearchSpace
 ) -> Callable[[Sequence[Sequence[str]], int], ArchitectureBatch]:
     """Return what reads the architectures of a chunk, given its columns and first row."""
-    if "arch" in header:
-        place = header.index("arch")
+    forms = _forms(header)
+    if not forms:
+        raise ValueError(
+            f"{path} needs a column 'arch', or 'adjacency' and 'operations', or 'ops' and 'skips'"
+        )
+    places = [header.index(name) for name in forms[0]]
 
-        def parse(by_column: Sequence[Sequence[str]], start: int) -> ArchitectureBatch:
-            return read_texts(by_column[place], space, name=lambda i: f"row {start + i + 1}")
+    def parse(by_column: Sequence[Sequence[str]], start: int) -> ArchitectureBatch:
+        def name(i: int) -> str:
+            return f"row {start + i + 1}"
 
-    elif "adjacency" in header and "operations" in header:
-        bits, labels = header.index("adjacency"), header.index("operations")
+        cells = [by_column[place] for place in places]
+        match forms[0]:
+            case ("adjacency", "operations"):
+                graphs = [f"{labels}:{bits}" for bits, labels in zip(*cells, strict=True)]
+                return read_graphs(graphs, space, name=name)
+            case _:  # the text form, whole or in halves
+                return read_texts(
+                    [";".join(row) for row in zip(*cells, strict=True)], space, name=name
+                )
 
-        def parse(by_column: Sequence[Sequence[str]], start: int) -> ArchitectureBatch:
-            texts = [f"{o}:{a}" for o, a in zip(by_column[labels], by_column[bits], strict=True)]
-            return read_graphs(texts, space, name=lambda i: f"row {start + i + 1}")
-
-    else:
-        raise ValueError(f"{path} needs a column 'arch', or 'adjacency' and 'operations'")
     return parse
+
+
+def _forms(header: Sequence[str]) -> list[tuple[str, ...]]:
+    """The ways in which architectures stand in a file."""
+    return [form for form in _FORMS if set(form) <= set(header)]
+
+
+def _without_repeats(
+    space: SearchSpace, archs: ArchitectureBatch, values: Float64[Tensor, "row column"]
+) -> Int[Tensor, " kept"]:
+    """The rows less those that repeat an earlier one; D-VAE's file of ENAS has five of them."""
+    key = space.keys(archs)
+    first, known = hashing.first_of_each(key), hashing.distinct(key)
+    earliest = torch.empty_like(first)
+    earliest[hashing.find(known, key[first])] = first
+    earliest = earliest[hashing.find(known, key)]
+    earlier = values[earliest]
+    agree = (values == earlier) | (values.isnan() & earlier.isnan())
+    for row in (~agree.all(dim=1)).nonzero()[:, 0].tolist():
+        text = space.to_text(archs[row : row + 1])[0]
+        raise ValueError(
+            f"rows {int(earliest[row]) + 1} and {row + 1} hold other numbers for the same "
+            f"architecture, {text}: keep one"
+        )
+    return first
 
 
 def _numbers(cells: Sequence[str], name: str, start: int) -> Float64[Tensor, " row"]:
