@@ -1,0 +1,25 @@
+"""Every generator with a latent space keeps the contract: add yours to GENERATORS."""
+
+from functools import partial
+
+import pytest
+
+from netwright.generators.dvae import DVAE
+from netwright.testing.generators import GENERATOR_CHECKS
+from netwright.testing.latent import LATENT_CHECKS
+
+GENERATORS = {
+    "dvae": partial(DVAE, hidden=24, latent_size=8),
+}
+
+
+@pytest.mark.parametrize("check", LATENT_CHECKS.values(), ids=LATENT_CHECKS)
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+def test_latent_contract(make, check):
+    check(make)
+
+
+@pytest.mark.parametrize("check", GENERATOR_CHECKS.values(), ids=GENERATOR_CHECKS)
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+def test_generator_contract(make, check):
+    check(make)
