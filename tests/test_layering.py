@@ -27,7 +27,9 @@ ARROWS = {
     },
     "crew": {"evaluation", "searchers"},
     "search": SEARCH | {"crew"},
-    "runs": {"search", "files", "evaluation", "graphs", "spaces", "searchers", "rng"},
+    "runs": {
+        "search", "files", "evaluation", "graphs", "spaces", "searchers", "generators", "rng",
+    },
     "report": {"runs", "metrics", "graphs", "spaces", "files"},
     "results": {"files"},
     "testing": SEARCH | {"search", "spaces", "generators"},

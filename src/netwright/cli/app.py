@@ -11,6 +11,7 @@ from netwright import __version__
 from netwright.cli import networks, runs, spaces, tables
 from netwright.cli.experiments import experiment, reproduce
 from netwright.cli.export import export
+from netwright.cli.fit import fit
 from netwright.cli.output import remark, say
 from netwright.cli.quickstart import quickstart
 
@@ -33,11 +34,13 @@ app = typer.Typer(
 )
 
 _START, _RUNS = "Searching", "Looking at runs"
+_LEARN = "Learning a space"
 _COMPARE = "Comparing methods"
 _NETWORKS, _DATA = "Networks", "Spaces and tables"
 app.command(rich_help_panel=_START)(quickstart)
 app.command(rich_help_panel=_START)(runs.search)
 app.command(rich_help_panel=_START)(runs.resume)
+app.command(rich_help_panel=_LEARN)(fit)
 app.command(rich_help_panel=_RUNS)(runs.report)
 app.command(rich_help_panel=_RUNS)(runs.sample)
 app.command(rich_help_panel=_COMPARE)(experiment)

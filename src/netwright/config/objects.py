@@ -103,7 +103,7 @@ def make_space(config: SpaceConfig) -> SearchSpace:
         raise ValueError(f"unknown space {config.name!r}: use one of {known}")
     made = load_object(config.name) if own else SPACES[config.name]
     if callable(made):
-        made = _call(f"space {config.name}", made, **config.options)
+        made = call(f"space {config.name}", made, **config.options)
     if not isinstance(made, SearchSpace):
         raise ValueError(f"{config.name} is {type(made).__name__}, not a SearchSpace")
     return made
@@ -163,7 +163,7 @@ def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Genera
             return Reinforce(space, policy, explorer=explorer, options=options, rng=rng)
         case CustomConfig():
             made = load_object(config.name)
-            made = _call(f"method {config.name}", made, space, rng=rng, **config.options)
+            made = call(f"method {config.name}", made, space, rng=rng, **config.options)
             if not isinstance(made, Searcher):
                 raise ValueError(f"{config.name} made {type(made).__name__}, not a Searcher")
             return made
@@ -239,7 +239,7 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
         case CustomConfig():
             made = load_object(config.name)
             if isinstance(made, type) or not isinstance(made, Evaluator):
-                made = _call(f"evaluator {config.name}", made, space, **config.options)
+                made = call(f"evaluator {config.name}", made, space, **config.options)
             if not isinstance(made, Evaluator):
                 raise ValueError(f"{config.name} made {type(made).__name__}, not an Evaluator")
             return made if workers == 1 else Isolated(made, workers=workers)
@@ -292,7 +292,7 @@ def make_build(space: SearchSpace, preset: str = "small") -> Build:
     return build
 
 
-def _call(what: str, made: Any, /, *args: Any, **kwargs: Any) -> Any:
+def call(what: str, made: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Call a constructor; an argument that does not fit is a wrong setting."""
     try:
         return made(*args, **kwargs)

@@ -25,7 +25,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Open(BaseModel):
+class OpenConfig(BaseModel):
     """Further options go to the constructor that ``name`` stands for."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -33,14 +33,15 @@ class _Open(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
+        """What there is besides the name."""
         return dict(self.model_extra or {})
 
 
-class SpaceConfig(_Open):
+class SpaceConfig(OpenConfig):
     """A search space by name, or ``file.py:NAME``, and the options of its constructor."""
 
 
-class CustomConfig(_Open):
+class CustomConfig(OpenConfig):
     """A method or an evaluator of one's own, ``file.py:NAME``."""
 
 

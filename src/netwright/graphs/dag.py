@@ -127,6 +127,14 @@ def longest_path(archs: ArchitectureBatch) -> Int[Tensor, " batch"]:
     return _at_output(archs, length)
 
 
+def reverse(archs: ArchitectureBatch) -> ArchitectureBatch:
+    """Turn every edge around and number the nodes from the last to the first."""
+    position = torch.arange(archs.max_nodes, device=archs.device)
+    order = torch.where(archs.node_mask, archs.num_nodes[:, None] - 1 - position, position)
+    ops, adj = _permuted(archs, order)
+    return ArchitectureBatch(ops, adj.mT, archs.num_nodes)
+
+
 def clustering_coefficient(archs: ArchitectureBatch) -> Float[Tensor, " batch"]:
     """Average the local clustering coefficients of the undirected graph ([GraphPNAS] Fig. 3).
 

@@ -116,6 +116,49 @@ class Layout:
             connected=False,
         )
 
+    def reversed(self) -> "Layout | None":
+        """Return the layout of the graphs of `netwright.graphs.dag.reverse`.
+
+        Where an operation ends graphs, of whatever size, the reversed ones end at the operation
+        of the first node, and may at every position what they may for some size. None if the
+        first node may have several operations, so that none of them tells the end.
+        """
+        if self.end_op is None:
+            turned = [pairs.flip(0, 1).mT for pairs in (self.free, self.forced)]
+            return replace(
+                self, allowed_ops=self.allowed_ops.flip(0), free=turned[0], forced=turned[1]
+            )
+        first = self.allowed_ops[0].nonzero()[:, 0].tolist()
+        if len(first) != 1 or first[0] == self.end_op or self.max_nodes < 2:
+            return None
+        allowed = torch.zeros_like(self.allowed_ops)
+        free, kept = torch.zeros_like(self.free), torch.ones_like(self.forced)
+        banned = torch.ones_like(self.free)
+        for size in range(2, self.max_nodes + 1):
+            ops = self.allowed_ops[:size].clone()
+            if size < self.max_nodes:
+                ops[-1] &= torch.arange(self.num_ops) == self.end_op
+                if not ops[-1].any():
+                    continue
+            allowed[:size] |= ops.flip(0)
+            inside = (slice(size), slice(size))
+            mine_free, mine_forced = (
+                pairs[inside].flip(0, 1).mT for pairs in (self.free, self.forced)
+            )
+            free[inside] |= mine_free
+            kept[inside] &= mine_forced
+            banned[inside] &= ~(mine_free | mine_forced)
+        upper = torch.ones_like(free).triu(diagonal=1)
+        allowed[-1] = self.allowed_ops[0]
+        # What is forced for one size and forbidden for another is free.
+        return replace(
+            self,
+            allowed_ops=allowed,
+            free=upper & (free | ~(kept | banned)),
+            forced=upper & kept & ~free,
+            end_op=first[0],
+        )
+
     def rules(self, archs: ArchitectureBatch) -> dict[str, Bool[Tensor, " batch"]]:
         """What must hold, as words, with the graphs for which it does."""
         if archs.max_nodes > self.max_nodes:

@@ -13,9 +13,7 @@ the ledger are recalled instead of paid for. So a lost checkpoint costs time, ne
 """
 
 import os
-import platform
 import time
-import tomllib
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,15 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from netwright import __version__
 from netwright.evaluation import Evaluation, Evaluator
 from netwright.files import load_state, locked, save_state, write_atomic
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.runs.folder import config_text, insist_empty, read_config
 from netwright.runs.ledger import Ledger, Row
 from netwright.search import Chunk, Mode, Progress, Step, keys_of, search
 from netwright.searchers.base import Proposals, Searcher
@@ -72,24 +69,8 @@ class Run:
             ValueError: If TOML cannot express the configuration.
         """
         folder = Path(folder)
-        versions = {
-            "netwright": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "threads": torch.get_num_threads(),
-        }
-        config = config or {}
-        if "versions" in config:
-            raise ValueError("a configuration cannot have an entry of its own called 'versions'")
-        try:
-            text = tomli_w.dumps({**config, "versions": versions})
-        except TypeError as error:
-            raise ValueError(f"the configuration cannot be written as TOML: {error}") from error
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FileExistsError(
-                f"{folder} is not empty: resume the run in it, delete it, or use another folder"
-            )
+        text = config_text(config or {})
+        insist_empty(folder)
         (folder / "checkpoint").mkdir(parents=True)
         Ledger.create(folder / "ledger.sqlite")
         write_atomic(folder / "config.toml", text)  # last: this makes the folder a run
@@ -103,14 +84,7 @@ class Run:
             ValueError: If it is not a run folder, or its configuration is damaged.
         """
         folder = Path(folder)
-        path = folder / "config.toml"
-        try:
-            config = tomllib.loads(path.read_text(encoding="utf-8"))
-            versions = config.pop("versions")
-        except (FileNotFoundError, NotADirectoryError):
-            raise ValueError(f"{folder} is not a run folder: it has no config.toml") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
-            raise ValueError(f"{path} is damaged ({error}): repair it, it is text") from error
+        config, versions = read_config(folder)
         return cls(folder, config, versions)
 
     @property

@@ -1,0 +1,196 @@
+"""`netwright fit`: train a generator on a space or a table."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netwright.cli.options import Json, Quiet, Settings, settings
+from netwright.cli.output import bar, print_json, remark, say
+from netwright.config.fits import GENERATORS, FitConfig, make_fit
+from netwright.config.schema import merge
+from netwright.generators.fit import Fit, Record
+from netwright.runs.fits import FitRun
+from netwright.tables.format import Table
+
+
+def fit(
+    method: Annotated[
+        str | None,
+        typer.Argument(metavar="METHOD", help=f"{', '.join(GENERATORS)}, or file.py:NAME."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Settings, a TOML file; options win over it."),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option("--space", "-s", help="Learn its architectures, all of them if it has few."),
+    ] = None,
+    table: Annotated[Path | None, typer.Option(help="Learn the architectures of a table.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Learn so many architectures drawn from the space.")
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="free: the generator learns what graphs look like, as published models do; "
+            "space: it knows the rules of the space."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="fast: the fewest graphs; paper: as published, for days.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random but the split.")] = None,
+    option: Settings = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", "-r", help="The folder; by default runs/SPACE-METHOD-N."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a generator on the architectures of a space or a table.
+
+        netwright fit svge --space nasbench201 --epochs 10
+
+        netwright fit dvae --table nb101.safetensors --preset paper --run runs/dvae
+
+    A fit that was stopped goes on with `netwright fit --run FOLDER`, or the command that began it.
+    Then: `netwright report FOLDER` shows the latent space, `netwright sample FOLDER` draws from it.
+    """
+    flags = _flags(method, space, table, sample, layout, preset, epochs, seed)
+    flags = merge(flags, settings(option))
+    if run is not None and FitRun.is_one(run) and not flags and config is None:
+        opened = FitRun.open(run)
+        described = FitConfig.parse(opened.config)
+        prepared = make_fit(described)
+    else:
+        described = _described(config, flags)
+        prepared = make_fit(described)  # before the folder is made: a wrong setting leaves nothing
+        opened = open_run(run or _new_folder(described), described)
+    execute(opened, prepared, describe(described), quiet=quiet)
+    conclude(opened, prepared, json=json, quiet=quiet)
+
+
+def open_run(folder: Path, described: FitConfig) -> FitRun:
+    """Make the folder of a fit, or open the one that is there.
+
+    Raises:
+        ValueError: If it holds another fit; with the first setting that differs.
+        FileExistsError: If it holds something else.
+    """
+    wanted = described.resolved()
+    if not FitRun.is_one(folder):
+        return FitRun.create(folder, wanted)
+    opened = FitRun.open(folder)
+    have = FitConfig.parse(opened.config).resolved()
+    for name in wanted.keys() | have.keys():
+        if wanted.get(name) != have.get(name):
+            raise ValueError(
+                f"{folder} holds a fit with {name} {have.get(name)}, not {wanted.get(name)}: "
+                "use another folder"
+            )
+    return opened
+
+
+def execute(opened: FitRun, prepared: Fit, what: str, *, quiet: bool) -> None:
+    """Train in a folder until the end, showing progress."""
+    if not quiet:
+        remark(f"{what}, {len(prepared.train)} graphs -> {opened.folder}")
+    state = opened.state()
+    first = 0 if state is None else state["counters"][0]
+    last = ""
+    with bar(prepared.recipe.graphs, "graphs", first=first, quiet=quiet) as progress:
+        progress.update(first)
+        for record in opened.execute(prepared):
+            if record is not None:
+                last = line(record)
+            progress.update(prepared.graphs, last)
+
+
+def conclude(opened: FitRun, prepared: Fit, *, json: bool, quiet: bool) -> None:
+    """Say what came of a fit."""
+    record = prepared.history[-1]
+    if json:
+        print_json(
+            {
+                "run": str(opened.folder),
+                "graphs": record.graphs,
+                "train": record.train,
+                "valid": record.valid,
+                "reconstruction": record.reconstruction,
+                "seconds": record.seconds,
+            }
+        )
+        return
+    say(f"{record.graphs} graphs seen: {line(record)}")
+    if not quiet:
+        say("go on with")
+        say(f"  netwright report {opened.folder}")
+        say(f"  netwright sample {opened.folder} -n 16")
+
+
+def line(record: Record) -> str:
+    """Write a record in a few words."""
+    words = [f"loss {record.train:.3f}"]
+    if record.valid is not None:
+        words.append(f"held out {record.valid:.3f}")
+    if record.reconstruction is not None:
+        words.append(f"reconstructed {record.reconstruction:.1%}")
+    return ", ".join(words)
+
+
+def describe(config: FitConfig) -> str:
+    """Say in one line what is fitted to what."""
+    return f"{config.method.name} on {config.space.name}, seed {config.seed}"
+
+
+def _described(config: Path | None, flags: dict[str, Any]) -> FitConfig:
+    """Read a configuration from a file and options."""
+    if config is not None:
+        return FitConfig.load(config, flags)
+    if "method" not in flags:
+        raise ValueError(f"name a METHOD, one of {', '.join(GENERATORS)}, or a --run to go on with")
+    if "space" not in flags and "table" in flags.get("data", {}):
+        flags = {**flags, "space": Table.open(flags["data"]["table"]).space_name}
+    if "space" not in flags:
+        raise ValueError("nothing to learn: give --space or --table")
+    return FitConfig.parse(flags)
+
+
+def _flags(
+    method: str | None,
+    space: str | None,
+    table: Path | None,
+    sample: int | None,
+    layout: str | None,
+    preset: str | None,
+    epochs: float | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Return the settings that were given as options."""
+    data = {"table": table and str(table), "sample": sample}
+    recipe = {"preset": preset, "epochs": epochs}
+    given = {
+        "method": method,
+        "space": space,
+        "layout": layout,
+        "seed": seed,
+        "data": {key: value for key, value in data.items() if value is not None},
+        "recipe": {key: value for key, value in recipe.items() if value is not None},
+    }
+    return {key: value for key, value in given.items() if value not in (None, {})}
+
+
+def _new_folder(config: FitConfig) -> Path:
+    """Name a folder that does not exist yet."""
+    stem = "-".join(
+        Path(name.rpartition(":")[0] or name).stem
+        for name in (config.space.name, config.method.name)
+    )
+    number = 1
+    while (folder := Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    return folder

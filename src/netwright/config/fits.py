@@ -1,0 +1,296 @@
+"""What a fit is, as validated data, and the objects it stands for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from netwright.config.objects import call, load_object, make_space
+from netwright.config.schema import OpenConfig, SpaceConfig, first_problem, merge, read_toml
+from netwright.generators.base import Generator, HasLatent
+from netwright.generators.dgmg import dgmg
+from netwright.generators.dvae import DVAE
+from netwright.generators.fit import Fit, Recipe, load_parameters
+from netwright.generators.graphpnas import GraphPNAS
+from netwright.generators.svge import SVGe
+from netwright.graphs import hashing
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.layout import Layout
+from netwright.rng import stream
+from netwright.runs.fits import FitRun
+from netwright.spaces.base import Enumerable, SearchSpace
+from netwright.tables.format import Table
+
+#: Generators that can be fitted to graphs, by name.
+GENERATORS: dict[str, Callable[..., Generator]] = {
+    "svge": SVGe,
+    "dgmg": dgmg,
+    "dvae": DVAE,
+    "graphpnas": GraphPNAS,
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GeneratorConfig(OpenConfig):
+    """A generator by name, or ``file.py:NAME``, and the options of its constructor."""
+
+
+class DataConfig(_Strict):
+    """The graphs to learn: those of a table, a sample of the space, or all of it."""
+
+    table: Path | None = None
+    sample: int | None = Field(None, ge=2)  # distinct architectures drawn from the space
+    held_out: float = Field(0.1, gt=0, lt=1)  # share kept for validation
+    limit: int | None = Field(None, ge=1)  # no more training graphs than that
+    seed: int = 0  # of the sample and the split
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataConfig":
+        if self.table is not None and self.sample is not None:
+            raise ValueError("give a table or the size of a sample, not both")
+        return self
+
+
+class RecipeConfig(_Strict):
+    """How to train; see `netwright.generators.fit.Recipe`.
+
+    ``preset`` gives what is not given: "fast", which needs the fewest graphs, or "paper".
+    """
+
+    preset: Literal["fast", "paper"] = "fast"
+    epochs: float | None = Field(None, gt=0)  # or:
+    graphs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    schedule: Literal["plateau", "cosine", "constant"] | None = None
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(10, ge=0)
+    warmup: int | None = Field(None, ge=0)  # graphs
+    clip: float | None = Field(None, gt=0)
+    period: int | None = Field(None, ge=1)  # graphs between two records
+    valid_graphs: int = Field(2000, ge=0)
+    stop_after: int | None = Field(None, ge=1)  # periods without progress
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "RecipeConfig":
+        if self.epochs is not None and self.graphs is not None:
+            raise ValueError("give epochs or graphs, not both")
+        return self
+
+
+class Preset(NamedTuple):
+    """What a recipe's preset gives."""
+
+    epochs: float
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["plateau", "cosine", "constant"]
+    warmup: int = 0
+    clip: float | None = None
+
+
+_FAST = Preset(20, 32, 1e-3, "cosine", warmup=2000, clip=5.0)
+_PUBLISHED = Preset(300, 32, 1e-4, "plateau")
+#: [SVGe] and the released code, by generator; batches of 128 for NAS-Bench-101.
+PAPER: dict[str, Preset] = {"arch2vec": Preset(8, 32, 1e-3, "constant", clip=5.0)}
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class FitConfig(_Strict):
+    """One fit, from the space to the seed.
+
+    ``layout`` is what the generator is told of the space: "free", its sizes and vocabulary and
+    how graphs begin and end, as the published models are; or "space", all that is fixed.
+    """
+
+    space: Annotated[SpaceConfig, BeforeValidator(_named)]
+    method: Annotated[GeneratorConfig, BeforeValidator(_named)]
+    data: DataConfig = DataConfig()
+    layout: Literal["free", "space"] = "free"
+    recipe: RecipeConfig = RecipeConfig()
+    seed: int = 0
+    device: str = "cpu"
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "FitConfig":
+        """Validate ``values``.
+
+        Raises:
+            ValueError: In one line, naming the first setting that is wrong.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
+
+    @classmethod
+    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> "FitConfig":
+        """Read a TOML file; ``overrides`` win over what it says.
+
+        Raises:
+            ValueError: If the file is no TOML, or a setting is wrong.
+            FileNotFoundError: If there is no such file.
+        """
+        return cls.parse(merge(read_toml(path), overrides or {}))
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting, defaults included, as plain values; unset ones are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Split(NamedTuple):
+    """Graphs to learn, and held-out ones."""
+
+    train: ArchitectureBatch
+    held_out: ArchitectureBatch
+
+
+def make_generator(
+    config: GeneratorConfig, layout: Layout, *, rng: torch.Generator, device: str = "cpu"
+) -> Generator:
+    """Build a generator over a layout, its parameters drawn from ``rng``.
+
+    Raises:
+        ValueError: If the name is unknown, an option or the device does not fit.
+    """
+    own = ".py:" in config.name
+    if not own and config.name not in GENERATORS:
+        known = ", ".join([*GENERATORS, "file.py:NAME"])
+        raise ValueError(f"unknown generator {config.name!r}: use one of {known}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device: there is no {device} here, use cpu")
+    made = load_object(config.name) if own else GENERATORS[config.name]
+    generator = call(f"generator {config.name}", made, layout, rng=rng, **config.options)
+    if not isinstance(generator, Generator):
+        raise ValueError(f"{config.name} made {type(generator).__name__}, not a Generator")
+    return generator.to(device).eval()
+
+
+def layout_of(config: FitConfig, space: SearchSpace) -> Layout:
+    """Return what the generator is told of the space."""
+    return space.layout if config.layout == "space" else space.layout.freed(keep_ends=True)
+
+
+def read_graphs(config: FitConfig, space: SearchSpace) -> Split:
+    """Return the graphs of a fit, in a random order that depends on ``data.seed`` alone.
+
+    Raises:
+        ValueError: If the table is of another space, or the space cannot be listed.
+        FileNotFoundError: If there is no such table.
+    """
+    data = config.data
+    if data.table is not None:
+        table = Table.open(data.table)
+        table.require(space)
+        archs = table.archs(torch.arange(len(table)))
+    elif data.sample is not None:
+        archs = _distinct_sample(space, data.sample, rng=stream(data.seed, "fit/sample"))
+    elif isinstance(space, Enumerable):
+        archs = space.enumerate()
+    else:
+        raise ValueError(f"{space.name} is too large to list: give a table or data.sample")
+    order = torch.randperm(len(archs), generator=stream(data.seed, "fit/split"))
+    count = round(len(archs) * data.held_out)
+    if not 0 < count < len(archs):
+        raise ValueError(f"{len(archs)} graphs are too few to hold {data.held_out:.0%} out")
+    train = order[count:][: data.limit]
+    return Split(archs[train], archs[order[:count]])
+
+
+def make_recipe(config: FitConfig, graphs: int) -> Recipe:
+    """Return the recipe for a number of training graphs."""
+    given = config.recipe
+    preset = _FAST if given.preset == "fast" else PAPER.get(config.method.name, _PUBLISHED)
+    if given.preset == "paper" and config.space.name == "nasbench101" and preset is _PUBLISHED:
+        preset = replace_batch(preset, config.method.name)
+    chosen = {
+        name: value if (value := getattr(given, name)) is not None else getattr(preset, name)
+        for name in ("batch_size", "learning_rate", "schedule", "warmup", "clip")
+    }
+    total = given.graphs or round((given.epochs or preset.epochs) * graphs)
+    rest = given.model_dump(exclude={"preset", "epochs", "graphs", *chosen})
+    return replace(Recipe(total), **chosen, **rest)
+
+
+def replace_batch(preset: Preset, method: str) -> Preset:
+    """Return the preset with the batches that the released code has on NAS-Bench-101."""
+    return preset._replace(batch_size=32 if method == "dvae" else 128)
+
+
+def make_fit(config: FitConfig) -> Fit:
+    """Build a fit from its beginning.
+
+    Raises:
+        ValueError: If a setting does not fit.
+        FileNotFoundError: If there is no such table.
+    """
+    space = make_space(config.space)
+    train, held_out = read_graphs(config, space)
+    rng = stream(config.seed, "fit/init")
+    layout = layout_of(config, space)
+    generator = make_generator(config.method, layout, rng=rng, device=config.device)
+    return Fit(generator, train, held_out, make_recipe(config, len(train)), seed=config.seed)
+
+
+def load_generator(
+    run: FitRun, *, space: SearchSpace | None = None, device: str = "cpu"
+) -> Generator:
+    """Return the generator of a fit as it stands.
+
+    Args:
+        run: The fit.
+        space: Another space of the same operations, larger or smaller, if the generator's
+            parameters fit any size; that of the fit if None.
+        device: Where to put it.
+
+    Raises:
+        ValueError: If nothing was saved yet, the file is damaged, or the generator does not fit
+            the space.
+    """
+    config = FitConfig.parse(run.config)
+    mine = make_space(config.space)
+    target = mine if space is None else space
+    if target.op_names != mine.op_names:
+        raise ValueError(
+            f"{run.folder} knows the operations {', '.join(mine.op_names)}, "
+            f"{target.name} has {', '.join(target.op_names)}"
+        )
+    state = run.state()
+    if state is None:
+        raise ValueError(f"{run.folder} holds no parameters yet: go on with its fit")
+    layout = layout_of(config, target)
+    generator = make_generator(config.method, layout, rng=stream(0, "unused"), device=device)
+    larger = layout.max_nodes != mine.layout.max_nodes
+    if larger and not (isinstance(generator, HasLatent) and generator.any_size):
+        raise ValueError(
+            f"a {config.method.name} fitted to {mine.layout.max_nodes} nodes cannot take "
+            f"{layout.max_nodes}"
+        )
+    load_parameters(generator, state["generator"])
+    return generator
+
+
+def _distinct_sample(space: SearchSpace, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
+    """Draw ``n`` distinct architectures from a space.
+
+    Raises:
+        ValueError: If the space seems to have fewer.
+    """
+    kept = ArchitectureBatch.empty(space.layout.max_nodes)
+    for _ in range(20):
+        kept = ArchitectureBatch.cat([kept, space.sample(2 * (n - len(kept)), rng=rng)])
+        kept = kept[hashing.first_of_each(space.keys(kept))]
+        if len(kept) >= n:
+            return kept[:n]
+    raise ValueError(f"{space.name} hardly has {n} architectures: {len(kept)} found")

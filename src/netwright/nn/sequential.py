@@ -1,0 +1,311 @@
+"""Decode a latent point into a graph, node by node ([SVGe] section III-B, after [Li2018])."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.layout import Layout
+from netwright.nn.limits import Limits
+from netwright.nn.readout import GatedSum, Propagation, SumGate
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What layouts leave to decide, for a batch of rows that follow one or another of them.
+
+    Attributes:
+        allowed: Operations of each position, by layout.
+        free: Pairs whose edge is to be decided.
+        forced: Pairs whose edge is always there.
+        end_op: The operation that ends a graph, or -1.
+    """
+
+    allowed: Bool[Tensor, "way node op"]
+    free: Bool[Tensor, "way node node"]
+    forced: Bool[Tensor, "way node node"]
+    end_op: Int[Tensor, " way"]
+
+    @classmethod
+    def of(cls, layouts: Sequence[Layout]) -> "Rules":
+        """Stack layouts of one size and vocabulary."""
+        return cls(
+            torch.stack([layout.allowed_ops for layout in layouts]),
+            torch.stack([layout.free for layout in layouts]),
+            torch.stack([layout.forced for layout in layouts]),
+            torch.tensor([-1 if layout.end_op is None else layout.end_op for layout in layouts]),
+        )
+
+    def to(self, device: torch.device) -> "Rules":
+        """Copy to ``device``."""
+        fields = (self.allowed, self.free, self.forced, self.end_op)
+        return Rules(*(field.to(device) for field in fields))
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What a latent point adds to the first layers of the heads, the same at every step."""
+
+    init: Float[Tensor, "row hidden"]
+    op: Float[Tensor, "row latent"]
+    edges: Float[Tensor, "row hidden"]
+
+    def __getitem__(self, index: slice | Tensor) -> "_Told":
+        return _Told(self.init[index], self.op[index], self.edges[index])
+
+
+class _TwoLayers(nn.Module):
+    """A perceptron with one hidden layer; its first layer is used in parts."""
+
+    def __init__(self, size: int, hidden: int, out: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(size, hidden), nn.Linear(hidden, out)
+
+
+class SequentialDecoder(nn.Module):
+    r"""$p(G \mid z)$, one node with its incoming edges after the other.
+
+    A step draws the operation of the next node from the graph so far (eq. 6 and 7), makes its
+    state (eq. 5), and draws its incoming edges (eq. 8); then the states of all nodes change by
+    message passing (eq. 2) and are summed up (eq. 4).
+
+    Args:
+        num_ops: Size of the operation vocabulary.
+        latent: Size of the latent space.
+        propagate: Message passing.
+        gate: That of the sums.
+    """
+
+    def __init__(self, num_ops: int, latent: int, propagate: Propagation, *, gate: SumGate) -> None:
+        super().__init__()
+        assert isinstance(propagate, nn.Module)
+        size = propagate.size
+        hidden = size + latent
+        self.latent, self.num_ops = latent, num_ops
+        self.embedding = nn.Embedding(num_ops, size)
+        self.start = _TwoLayers(size + latent, hidden, size)
+        self.init = _TwoLayers(size + 2 * latent, hidden, size)
+        self.add_node = _TwoLayers(2 * latent, latent, num_ops)
+        self.add_edges = _TwoLayers(2 * hidden, hidden, 1)
+        self.propagate = propagate
+        # One sum for the heads, one for the states of new nodes.
+        self.read = GatedSum(size, latent, sums=2, gate=gate)
+
+    def score(
+        self,
+        latent: Float[Tensor, "row latent"],
+        archs: ArchitectureBatch,
+        rules: Rules,
+        way: Int[Tensor, " row"],
+    ) -> tuple[Float[Tensor, "row node"], Float[Tensor, "row node"]]:
+        r"""Return $\log p(G \mid z)$ in parts, each graph fed its own past (section III-C).
+
+        Args:
+            latent: Points.
+            archs: Complete graphs, from largest to smallest.
+            rules: Layouts.
+            way: Which of them each graph follows.
+
+        Returns:
+            The share of each node's operation, and that of its incoming edges.
+        """
+        told, steps = self._told(latent), archs.max_nodes
+        log_op, log_edges = [self._first_op(latent, archs.ops[:, 0], rules, way)], []
+        log_edges.append(torch.zeros_like(log_op[0]))
+        state = self._started(latent, archs.ops[:, 0])
+        weights = self.propagate.merged()
+        # Graphs drop out from the end as they are complete.
+        alive = (archs.num_nodes[:, None] > torch.arange(1, steps, device=archs.device)).sum(dim=0)
+        for step, rows in enumerate(alive.tolist(), start=1):
+            if not rows:
+                break
+            now, edges, mine = told[:rows], archs.adj[:rows], way[:rows]
+            state, graph, begin = self._read(state[:rows], edges[:, :step, :step], weights)
+            op = archs.ops[:rows, step]
+            logits = self._op_logits(graph, now).masked_fill(~rules.allowed[mine, step], -torch.inf)
+            found = logits.log_softmax(dim=1).gather(1, op[:, None])[:, 0]  # eq. 6
+            log_op.append(_padded(found, len(latent)))
+            new = self._initial(op, begin, now)
+            free = rules.free[mine, :step, step]
+            if bool(free.any()):
+                logits = self._edge_logits(state, new, graph, now)
+                there = edges[:, :step, step].to(logits.dtype)
+                lost = nn.functional.binary_cross_entropy_with_logits(
+                    logits, there, weight=free.to(logits.dtype), reduction="none"
+                )  # eq. 8
+                log_edges.append(_padded(-lost.sum(dim=1), len(latent)))
+            else:
+                log_edges.append(torch.zeros_like(log_op[0]))
+            if step + 1 < steps:
+                state = torch.cat([state, new[:, None]], dim=1)
+        fill = [torch.zeros_like(log_op[0])] * (steps - len(log_op))
+        return torch.stack(log_op + fill, dim=1), torch.stack(log_edges + fill, dim=1)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        latent: Float[Tensor, "row latent"],
+        rules: Rules,
+        way: Int[Tensor, " row"],
+        *,
+        rng: torch.Generator | None,
+        limits: Limits | None = None,
+    ) -> ArchitectureBatch:
+        """Draw one graph at each point.
+
+        Args:
+            latent: Points.
+            rules: Layouts.
+            way: Which of them each graph follows.
+            rng: On the device of the points; if None, the likeliest choices are taken.
+            limits: What the graph as a whole must satisfy, if anything.
+        """
+        count, size, device = len(latent), rules.allowed.shape[1], latent.device
+        ops = torch.zeros(count, size, dtype=torch.long, device=device)
+        adj = torch.zeros(count, size, size, dtype=torch.bool, device=device)
+        num_nodes = torch.full((count,), size, device=device)
+        told, weights = self._told(latent), self.propagate.merged()
+        alive = torch.arange(count, device=device)
+        state = graph = begin = latent  # there is no graph yet, h_G = z
+        for step in range(size):
+            now, mine = told[alive], way[alive]
+            if step == 0:
+                logits = self._op_logits(graph, now)
+            else:
+                edges = adj[alive, :step, :step]
+                state, graph, begin = self._read(state, edges, weights)
+                logits = self._op_logits(graph, now)
+            allowed = rules.allowed[mine, step]
+            if limits is not None:
+                allowed = limits.ops(allowed, adj[alive], step, rules.end_op[mine])
+            op = _choose(logits.masked_fill(~allowed, -torch.inf), rng)
+            ops[alive, step] = op
+            ended = op == rules.end_op[mine]
+            if step == 0:
+                state = self._started(latent, op)
+            else:
+                new = self._initial(op, begin, now)
+                free = rules.free[mine, :step, step]
+                column = rules.forced[mine, :step, step]
+                if bool(free.any()):
+                    score = self._edge_logits(state, new, graph, now)
+                    column = column | (free & _toss(score, rng))
+                    if limits is not None:
+                        last = ended | (step + 1 == size)
+                        column = limits.edges(column, free, score, adj[alive], step, last)
+                adj[alive, :step, step] = column
+                state = torch.cat([state, new[:, None]], dim=1)
+            num_nodes[alive[ended]] = step + 1
+            alive, state = alive[~ended], state[~ended]
+            if not len(alive):
+                break
+        return ArchitectureBatch(ops, adj, num_nodes)
+
+    def _told(self, latent: Float[Tensor, "row latent"]) -> _Told:
+        heads = (self.init, self.add_node, self.add_edges)
+        return _Told(
+            *(
+                nn.functional.linear(latent, head.first.weight[:, -self.latent :], head.first.bias)
+                for head in heads
+            )
+        )
+
+    def _first_op(
+        self,
+        latent: Float[Tensor, "row latent"],
+        op: Int[Tensor, " row"],
+        rules: Rules,
+        way: Int[Tensor, " row"],
+    ) -> Float[Tensor, " row"]:
+        """Log-probability of the first node's operation; 0 where the layout fixes it."""
+        allowed = rules.allowed[:, 0]
+        if bool((allowed.sum(dim=1) == 1).all()):
+            return torch.zeros_like(latent[:, 0])
+        logits = self._op_logits(latent, self._told(latent))  # h_G = z before there is a graph
+        logits = logits.masked_fill(~allowed[way], -torch.inf)
+        return logits.log_softmax(dim=1).gather(1, op[:, None])[:, 0]
+
+    def _started(
+        self, latent: Float[Tensor, "row latent"], op: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row 1 size"]:
+        """Return the first node's state (eq. 5 without a graph)."""
+        first, second = self.start.first, self.start.second
+        hidden = first(torch.cat([self.embedding(op), latent], dim=1)).relu()
+        out: Tensor = second(hidden)
+        return out[:, None]
+
+    def _read(
+        self,
+        state: Float[Tensor, "row node size"],
+        adj: Bool[Tensor, "row node node"],
+        weights: tuple[Tensor, ...],
+    ) -> tuple[
+        Float[Tensor, "row node size"], Float[Tensor, "row latent"], Float[Tensor, "row latent"]
+    ]:
+        """Pass messages and sum up: new states, the graph for the heads and for new nodes."""
+        if state.shape[1] == 1:
+            graph, begin = self.read.ungated(state[:, 0])
+        else:
+            state = self.propagate(state, adj, weights)
+            graph, begin = self.read(state, None)
+        return state, graph, begin
+
+    def _op_logits(
+        self, graph: Float[Tensor, "row latent"], told: _Told
+    ) -> Float[Tensor, "row op"]:
+        """Score operations for the next node (eq. 7)."""
+        first, second = self.add_node.first, self.add_node.second
+        of_graph = nn.functional.linear(graph, first.weight[:, : self.latent])
+        out: Tensor = second((of_graph + told.op).relu())
+        return out
+
+    def _initial(
+        self, op: Int[Tensor, " row"], begin: Float[Tensor, "row latent"], told: _Told
+    ) -> Float[Tensor, "row size"]:
+        """Return the state of a new node (eq. 5)."""
+        first, second = self.init.first, self.init.second
+        size = self.embedding.embedding_dim
+        of_op, of_graph, _ = first.weight.split([size, self.latent, self.latent], dim=1)
+        by_op = self.embedding.weight @ of_op.T
+        hidden = nn.functional.embedding(op, by_op) + nn.functional.linear(begin, of_graph)
+        out: Tensor = second((hidden + told.init).relu())
+        return out
+
+    def _edge_logits(
+        self,
+        state: Float[Tensor, "row node size"],
+        new: Float[Tensor, "row size"],
+        graph: Float[Tensor, "row latent"],
+        told: _Told,
+    ) -> Float[Tensor, "row node"]:
+        """Score an edge from each node to the new one (eq. 8)."""
+        first, second = self.add_edges.first, self.add_edges.second
+        size = new.shape[1]
+        of_node, of_rest, _ = first.weight.split([size, size + self.latent, self.latent], dim=1)
+        # The first layer is linear: what all of a graph's pairs share is computed once.
+        shared = nn.functional.linear(torch.cat([new, graph], dim=1), of_rest) + told.edges
+        hidden = nn.functional.linear(state, of_node).add_(shared[:, None]).relu_()
+        out: Tensor = second(hidden)
+        return out[..., 0]
+
+
+def _padded(values: Float[Tensor, " alive"], rows: int) -> Float[Tensor, " row"]:
+    return nn.functional.pad(values, (0, rows - len(values)))
+
+
+def _choose(logits: Float[Tensor, "row op"], rng: torch.Generator | None) -> Int[Tensor, " row"]:
+    if rng is None:
+        return logits.argmax(dim=1)
+    return torch.multinomial(logits.softmax(dim=1), 1, generator=rng)[:, 0]
+
+
+def _toss(
+    logits: Float[Tensor, "row node"], rng: torch.Generator | None
+) -> Bool[Tensor, "row node"]:
+    if rng is None:
+        return logits > 0
+    draws = torch.rand(logits.shape, generator=rng, dtype=logits.dtype, device=logits.device)
+    return draws < logits.sigmoid()
