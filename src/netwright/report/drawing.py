@@ -78,13 +78,20 @@ class Sketch:
     about: str
 
 
-def sketch(arch: ArchitectureBatch, op_names: Sequence[str], *, numbered: bool = False) -> Sketch:
+def sketch(
+    arch: ArchitectureBatch,
+    op_names: Sequence[str],
+    *,
+    numbered: bool = False,
+    named: bool = True,
+) -> Sketch:
     """Lay out one architecture.
 
     Args:
         arch: A single architecture.
         op_names: Name of each operation.
         numbered: Whether boxes bear the numbers of their nodes, from 0.
+        named: Whether boxes bear the names of their operations; otherwise their colours tell.
 
     Raises:
         ValueError: If there is not exactly one architecture, if it has no nodes, or if it has an
@@ -97,9 +104,10 @@ def sketch(arch: ArchitectureBatch, op_names: Sequence[str], *, numbered: bool =
     if not all(0 <= op < len(op_names) for op in ops):
         raise ValueError(f"operations {sorted(set(ops))} but {len(op_names)} names")
     names = [op_names[op] for op in ops]
-    words = [f"{i} {label(name)}" if numbered else label(name) for i, name in enumerate(names)]
+    texts = [label(name) if named else "" for name in names]
+    words = [f"{i} {text}".rstrip() if numbered else text for i, text in enumerate(texts)]
     edges = [(i, j) for i, j in arch.adj[0, :n, :n].nonzero().tolist()]
-    width = max(44.0, max(map(_text_width, words)) + 18)
+    width = max(44.0 if named else BOX, max(map(_text_width, words)) + 18 * named)
     plan = place(edges, [width] * n)
     tops = _tops(plan)
     fill = colours(op_names)
@@ -120,7 +128,9 @@ def sketch(arch: ArchitectureBatch, op_names: Sequence[str], *, numbered: bool =
     )
 
 
-def draw_svg(arch: ArchitectureBatch, op_names: Sequence[str], *, title: str = "") -> str:
+def draw_svg(
+    arch: ArchitectureBatch, op_names: Sequence[str], *, title: str = "", named: bool = True
+) -> str:
     """Draw one architecture as an SVG image.
 
     Text and edges take the surrounding text's colour, so that the image suits a light and a dark
@@ -130,11 +140,12 @@ def draw_svg(arch: ArchitectureBatch, op_names: Sequence[str], *, title: str = "
         arch: A single architecture.
         op_names: Name of each operation.
         title: What the image shows, for those who cannot see it; a description if empty.
+        named: Whether boxes bear the names of their operations.
 
     Raises:
         ValueError: As `sketch`.
     """
-    drawn = sketch(arch, op_names)
+    drawn = sketch(arch, op_names, named=named)
     inside = f"<g {LINES}>{''.join(drawn.edges)}</g>{''.join(drawn.boxes)}"
     return svg(inside, drawn.width, drawn.height, title or drawn.about)
 
@@ -217,6 +228,11 @@ def _box(
         f'<g data-node="{node}"{absent}><title>{escape(name)}</title>'
         f'<rect x="{centre - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" height="{BOX:.0f}" '
         f'rx="{radius:.0f}" fill="{fill}"{dashes}/>'
-        f'<text x="{centre:.1f}" y="{top + BOX / 2 + 4:.1f}" fill="{ink}">'
-        f"{escape(text)}</text></g>"
+        f"{_text(text, centre, top, ink)}</g>"
     )
+
+
+def _text(text: str, centre: float, top: float, ink: str) -> str:
+    if not text:
+        return ""
+    return f'<text x="{centre:.1f}" y="{top + BOX / 2 + 4:.1f}" fill="{ink}">{escape(text)}</text>'

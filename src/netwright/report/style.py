@@ -147,6 +147,15 @@ section > h3, section > div > h3 { margin-top: 1.2rem; }
 .mixture { display: flex; gap: 1px; height: 8px; border-radius: 4px; overflow: hidden; }
 .mixture i { background: var(--hue3); flex-basis: 0; min-width: 1px; }
 .mixture i:nth-child(even) { opacity: .55; }
+.grid { display: grid; gap: clamp(2px, .5vw, 6px); list-style: none; padding: 0; margin: 0;
+  grid-template-columns: repeat(var(--side), minmax(0, 1fr)); max-width: 860px; }
+.grid li { position: relative; display: flex; align-items: center; justify-content: center;
+  min-width: 0; padding: clamp(2px, .6vw, 8px); border: 1px solid var(--line); border-radius: 6px;
+  border-bottom: clamp(3px, .6vw, 6px) solid var(--dot); break-inside: avoid; }
+.grid svg { max-width: 100%; height: auto; max-height: 150px; display: block; }
+.grid .invalid { border-style: dashed; }
+.grid .invalid svg { opacity: .45; }
+.grid .cross { position: absolute; top: 0; right: 4px; font-style: normal; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .scroll { overflow-x: auto; }
 .scroll + .copy { margin-top: 16px; }
