@@ -51,7 +51,8 @@ def test_space_commands(run, tmp_path):
     code, out, _ = run("space", "info", "nasbench101", "--json")
     assert (code, json.loads(out)["size"]) == (0, 423_624)
     code, out, _ = run("space", "list", "--json")
-    assert {row["name"]: row["size"] for row in json.loads(out)}["nasbench201"] == 15_625
+    sizes = {row["name"]: row["size"] for row in json.loads(out)}
+    assert (sizes["nasbench201"], sizes["enas"]) == (15_625, 6**6 * 2**15)
     code, out, _ = run("space", "enumerate", "nasbench101", "--set", "max_nodes=4", "--json")
     found = json.loads(out)
     assert (found["count"], found["by_nodes"]) == (91, {"2": 1, "3": 6, "4": 84})
@@ -216,6 +217,8 @@ def test_table_commands(run, table):
             "a cycle",
         ),
         (["space", "enumerate", "nasbench101", "--set", "max_nodes=1"], 2, "a cell has 2 nodes"),
+        (["space", "enumerate", "enas", "--quiet"], 2, "too many to list: use at most 4 layers"),
+        (["space", "info", "enas", "--set", "layers=0"], 2, "at least 1 layer"),
         (["table", "info", "absent.safetensors"], 1, "absent.safetensors"),
         (["table", "query", "absent.safetensors"], 1, "absent.safetensors"),
     ],

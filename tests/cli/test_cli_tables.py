@@ -213,3 +213,21 @@ class TestDownload:
         words = " ".join(out.split())
         assert "nasbench_only108.tfrecord" in words
         assert "NATS-tss-v1_0-3ffb9-simple" in words
+
+
+def test_enas_csv(run, tmp_path):
+    """Its columns are known, and a row that stands there twice counts once."""
+    text = "1 0 5 4 0 0;- 0 11 111 1000 00100"
+    row = text.replace(";", ",") + ",0.7322"
+    other = "2 4 0 3 0 5,- 0 01 100 0000 00000,0.7478"
+    header = "ops,skips,weight_sharing_accuracy"
+    (tmp_path / "enas6.csv").write_text("\n".join([header, row, other, row]))
+    code, out, err = run("table", "import", "enas6.csv", "--space", "enas", "--json")
+    assert code == 0, err
+    info = json.loads(out)
+    assert (info["space"], info["rows"]) == ("enas", 2)
+    assert info["metrics"] == ["cifar10/weight-sharing"]
+    _, out, _ = run("table", "query", "enas6.safetensors", text, "--json")
+    assert json.loads(out)[0] == {"arch": text, "cifar10/weight-sharing": pytest.approx(0.7322)}
+    code, _, err = run("table", "info", "enas6.safetensors", "--verify")
+    assert code == 0, err
