@@ -134,13 +134,28 @@ def test_means_are_coloured_by_the_percentile_of_their_score():
     points = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.0, 9.0]])
     score = torch.tensor([0.9, 0.1, torch.nan, 0.5, 0.5])
     view = replace(plane_of(TOY, n=0), points=points, score=score)
-    rows = scatter(view)["datasets"]["means"]
+    sets = scatter(view)["datasets"]
+    rows = sets["means"]
+    assert sets["others"] == [{"x": 4, "y": 5}]
     assert [(r["x"], r["y"], r["percentile"]) for r in rows] == [
         (0, 1, 0.875), (2, 3, 0.125), (6, 7, 0.5), (8, 9, 0.5),
     ]  # fmt: skip
     assert [view.quantile(share) for share in (0.0, 1.0)] == pytest.approx([0.1, 0.9])
     assert (ramp_colour(0.0), ramp_colour(1 / 3), ramp_colour(1.0)) == (RAMP[0], RAMP[1], RAMP[-1])
-    assert "4 architectures, at their latent means" in read(page_of(TOY, plane=view)).text
+    assert (
+        "5 architectures, at their latent means, coloured by validation accuracy."
+        in read(page_of(TOY, plane=view)).text
+    )
+
+
+def test_without_scores_nothing_is_coloured():
+    unknown = replace(plane_of(TOY, scored=False), score=torch.full((40,), torch.nan))
+    page = read(page_of(TOY, plane=unknown))
+    assert "40 architectures, at their latent means. The origin" in page.text
+    assert "percentile" not in page.text
+    sets = page.charts["means"]["datasets"]
+    assert (len(sets["means"]), len(sets["others"])) == (0, 40)
+    assert "percentile" not in fig3_left_svg(unknown, TOY)
 
 
 def test_of_many_means_some_are_drawn_from_all_over():
@@ -282,7 +297,7 @@ def test_figure_3_has_the_means_and_the_grid(space):
     nodes = sum(int(n) for n in view.cells.num_nodes)
     assert sum("data-node" in g.attrib for g in root.iter("{http://www.w3.org/2000/svg}g")) == nodes
     marks = [g for g in root.iter() if "mark-symbol" in g.get("class", "")]
-    assert len(list(marks[0])) == 30
+    assert sum(len(list(mark)) for mark in marks) == 30
     assert f"{view.quantile(0.5):.4f} (50%)" in figure
     _inside(root)
 

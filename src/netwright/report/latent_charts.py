@@ -61,34 +61,44 @@ def scatter(plane: Plane, *, most: int = MAX_POINTS) -> Spec:
     """Chart latent means in the plane, coloured by the percentile of their score.
 
     Args:
-        plane: With means and scores; those without a score are left out.
+        plane: With means and scores; means without a score are grey, and below the others.
         most: Number of means drawn, evenly spaced.
     """
     import altair as alt  # as above
 
-    known = (plane.score.isfinite() & plane.points.isfinite().all(dim=1)).nonzero()[:, 0]
-    drawn = min(len(known), most)
-    known = known[[i * len(known) // drawn for i in range(drawn)]]  # evenly spaced
-    columns = (plane.points[known], plane.score[known], plane.percentile(plane.score[known]))
-    rows: Rows = [
-        {"x": round(x, 4), "y": round(y, 4), "score": round(score, 5), "percentile": round(p, 3)}
-        for (x, y), score, p in zip(*(column.tolist() for column in columns), strict=True)
-    ]
+    finite = plane.points.isfinite().all(dim=1).nonzero()[:, 0]
+    drawn = min(len(finite), most)
+    chosen = finite[[i * len(finite) // drawn for i in range(drawn)]]
+    score = plane.score[chosen]
+    columns = (plane.points[chosen], score, plane.percentile(score))
+    rows: Rows = []
+    grey: Rows = []
+    for (left, up), value, p in zip(*(column.tolist() for column in columns), strict=True):
+        place = {"x": round(left, 4), "y": round(up, 4)}
+        if math.isfinite(value):
+            rows.append(place | {"score": round(value, 5), "percentile": round(p, 3)})
+        else:
+            grey.append(place)
+    size = 16 if drawn > 800 else 40
     x, y = _axes(plane)
     dots = (
         alt.Chart(alt.NamedData("means"))
-        .mark_circle(size=16 if len(rows) > 800 else 40, opacity=0.75)
+        .mark_circle(size=size, opacity=0.75)
         .encode(x=x, y=y, color=_ramp(), tooltip=_told())
     )
+    others = alt.Chart(alt.NamedData("others")).mark_circle(size=size, opacity=0.5, color=MUTED)
+    others = others.encode(x=x, y=y)
     w = plane.half_width
     outline = (
         alt.Chart(alt.NamedData("grid"))
         .mark_rect(fill=None, stroke=INK, strokeWidth=1.6, strokeDash=[5, 3])
         .encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
     )
-    spec = alt.layer(dots, outline).properties(width="container", height=360)
+    spec = alt.layer(others, dots, outline).properties(width="container", height=360)
     grid: Rows = [{"x": -w, "y": -w, "x2": w, "y2": w}]
-    return finished(spec.configure(**CONFIG).to_dict(), {"means": rows, "grid": grid})
+    return finished(
+        spec.configure(**CONFIG).to_dict(), {"means": rows, "others": grey, "grid": grid}
+    )
 
 
 def grid(plane: Plane, valid: Sequence[bool]) -> Spec:

@@ -80,7 +80,8 @@ def fig3_left_svg(plane: Plane, space: SearchSpace) -> str:
         if valid[i] and math.isfinite(score[i]):
             bar = f'x="{x + 2:.0f}" y="{y + _THUMB - 6:.0f}" width="{_THUMB - 4:.0f}" height="4"'
             parts.append(f'<rect {bar} fill="{ramp_colour(rank[i])}"/>')
-    parts.append(_scores(plane, high + 34))
+    if bool(plane.score.isfinite().any()):
+        parts.append(_scores(plane, high + 34))
     parts.append(_operations(names_in(plane.cells, space), space, left, high + 34))
     about = f"Latent means by {plane.score_name} in their principal plane, and the decoded grid"
     return _image("".join(parts), left + max(high, 500) + 10, high + 66, about)

@@ -36,7 +36,9 @@ def header(page: LatentPage, space: SearchSpace) -> Section:
     body = element(
         "header",
         element("p", "Netwright latent space report", cls="eyebrow"),
-        element("h1", f"The latent space of {page.method} on {name_of(space.name, '')}"),
+        element(
+            "h1", f"The latent space of {name_of(page.method, '')} on {name_of(space.name, '')}"
+        ),
         element("p", text, cls="lead"),
         element("dl", *tiles, cls="tiles"),
     )
@@ -92,15 +94,16 @@ def plane(page: LatentPage, space: SearchSpace) -> Section:
     view = page.plane
     valid = valid_ones(view.cells, space)
     specs = {"means": charts.scatter(view), "grid": charts.grid(view, valid)}
-    drawn = len(specs["means"]["datasets"]["means"])
-    total = int(view.score.isfinite().sum())
+    drawn = sum(len(specs["means"]["datasets"][name]) for name in ("means", "others"))
+    total, known = len(view.points), bool(view.score.isfinite().any())
     some = f", {drawn:,} of them drawn" if drawn < total else ""
     title = "The principal plane of the latent means"
+    coloured = f", coloured by {view.score_name}" if known else ""
+    members = sum(valid) / len(valid)
     text = (
-        f"{words.plural(total, 'architecture')}{some}, at their latent means, coloured by "
-        f"{view.score_name}. The origin is their mean. The dashed square is decoded at "
-        f"{view.k} × {view.k} points: {sum(valid) / len(valid):.0%} become architectures of the "  # noqa: RUF001 (times)
-        "space, crosses do not."
+        f"{words.plural(total, 'architecture')}{some}, at their latent means{coloured}. The origin "
+        f"is their mean. The dashed square is decoded at {view.k} × {view.k} points: "  # noqa: RUF001 (times)
+        f"{members:.0%} become architectures of the space, crosses do not."
     )
     figures = [
         element("figure", element("h3", name), chart(place, about))
@@ -113,7 +116,7 @@ def plane(page: LatentPage, space: SearchSpace) -> Section:
         "section",
         element("h2", title),
         element("p", text, cls="muted"),
-        _ramp(view),
+        _ramp(view) if known else None,
         element("div", *figures, cls="pair"),
         *_cells(view, valid, space),
         aria_label=title,

@@ -11,6 +11,7 @@ from netwright.report.vega import HUES
 _NAMES = {
     "graphpnas": "GraphPNAS", "random": "Random search", "toy": "the toy space",
     "nasbench101": "NAS-Bench-101", "nasbench201": "NAS-Bench-201",
+    "svge": "SVGe", "dgmg": "DGMG", "dvae": "D-VAE", "enas": "ENAS",
 }  # fmt: skip
 _FREE = {"seed", "workers"}  # change which architectures are found by chance, or not at all
 
