@@ -128,7 +128,7 @@ class Curve:
     sd: Sequence[float]
 
 
-def write_results(
+def write_results(  # noqa: PLR0913 (all but three have defaults)
     path: Path,
     rows: Sequence[Row],
     *,
@@ -140,6 +140,7 @@ def write_results(
     differences: Sequence[Difference] = (),
     curves: Sequence[Curve] = (),
     chart: str | None = None,
+    caption: str = "Means and 95 % confidence intervals",
 ) -> None:
     """Write ``path.json``, and ``path.md`` rendered from it.
 
@@ -153,7 +154,8 @@ def write_results(
         versions: Of further packages that matter.
         differences: Between methods.
         curves: What the chart shows.
-        chart: A picture of the curves, SVG; it becomes ``path.svg``.
+        chart: A picture, SVG; it becomes ``path.svg``.
+        caption: What it shows.
     """
     found: dict[str, Any] = {
         "title": title,
@@ -176,7 +178,7 @@ def write_results(
         found["curves"] = [asdict(curve) for curve in curves]
     path.parent.mkdir(parents=True, exist_ok=True)
     if chart is not None:
-        found["chart"] = f"{path.name}.svg"
+        found["chart"], found["caption"] = f"{path.name}.svg", caption
         write_atomic(path.with_name(found["chart"]), chart)
     write_atomic(path.with_name(f"{path.name}.json"), _dumped(found))
     write_atomic(path.with_name(f"{path.name}.md"), render(found))
@@ -198,7 +200,10 @@ def render(found: Mapping[str, Any]) -> str:
         *([found["note"], ""] if found["note"] else []),
     ]
     if "chart" in found:
-        lines += [f"![Means and 95 % confidence intervals]({found['chart']})", ""]
+        lines += [
+            f"![{found.get('caption', 'Means and 95 % confidence intervals')}]({found['chart']})",
+            "",
+        ]
     lines += _table(found["rows"], _ROW_COLUMNS)
     if differences := found.get("differences"):
         lines += ["", "## Differences on equal seeds", "", "Method minus baseline.", ""]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from netwright.cli import latent
 from netwright.cli.options import Json, Quiet
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.reproductions.execute import carry_out
@@ -102,17 +103,29 @@ def experiment(
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="graphpnas.")],
-    item: Annotated[str, typer.Argument(metavar="ITEM", help=f"{', '.join(ITEMS)}.")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="graphpnas or svge.")],
+    item: Annotated[
+        str,
+        typer.Argument(
+            metavar="ITEM",
+            help=f"Of graphpnas: {', '.join(ITEMS)}. Of svge: {', '.join(latent.ITEMS)}.",
+        ),
+    ],
     seeds: Seeds = None,
     first_seed: FirstSeed = None,
     scale: Annotated[
         str,
         typer.Option(
-            help="paper: all methods, 20 seeds; laptop: fewer of those that take hours; smoke: "
-            "seconds, to see that it works."
+            help="paper: as published, with 20 seeds (svge: for days, or on a GPU); laptop: what "
+            "takes hours left out or shorter; smoke: seconds, to see that it works."
         ),
     ] = "laptop",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of svge table1: rows with this in their name, as enas/dvae. Repeatable."
+        ),
+    ] = None,
     tables: Tables = None,
     run: RunsIn = None,
     out: Out = None,
@@ -123,13 +136,39 @@ def reproduce(
 
         netwright reproduce graphpnas table5 --seeds 20
 
-    It reads nasbench101.safetensors or nasbench201.safetensors in the folder of tables
-    (`netwright table import`).
+        netwright reproduce svge table1 --only nasbench201
+
+    It reads SPACE.safetensors in the folder of tables (`netwright table import`). What is
+    interrupted goes on when the command is given again.
     """
-    if paper != "graphpnas":
-        raise ValueError(f"unknown paper {paper!r}: use graphpnas")
+    if paper not in ("graphpnas", "svge"):
+        raise ValueError(f"unknown paper {paper!r}: use graphpnas or svge")
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}: use {', '.join(SCALES)}")
+    if paper == "svge":
+        first = first_seed or 0
+        shown = {
+            "seeds": seeds,
+            "first_seed": first_seed,
+            "only": only or None,
+            "scale": None if scale == "laptop" else scale,
+        }
+        words = {name: value for name, value in shown.items() if value is not None}
+        latent.reproduce_svge(
+            item,
+            latent.scale_of(scale),
+            seeds=range(first, first + (seeds or 1)),
+            only=only or (),
+            tables=tables,
+            run=run,
+            out=out,
+            options=_options(words),
+            json=json,
+            quiet=quiet,
+        )
+        return
+    if only:
+        raise ValueError("--only is for svge table1")
     flags = {"seeds": seeds, "first_seed": first_seed}
     changes = {name: value for name, value in flags.items() if value is not None}
     described = Experiment.parse(reproduction(item, scale) | changes)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from netwright.cli.latent import report_fit, sample_fit
 from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
@@ -23,6 +24,7 @@ from netwright.config.schema import (
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated
 from netwright.rng import stream
+from netwright.runs.fits import FitRun
 from netwright.runs.ledger import Row
 from netwright.runs.run import Run
 from netwright.search import Chunk
@@ -141,11 +143,29 @@ def report(
     space: Annotated[
         str | None, typer.Option("--space", "-s", help="Needed for runs made in Python.")
     ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Of a fit: colour its latent space by this table's scores.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="Of a fit: by this metric.")] = None,
     json: Json = False,
 ) -> None:
-    """Write a report page: one HTML file that opens offline. Several runs share a page."""
+    """Write a report page: one HTML file that opens offline. Several runs share a page.
+
+    The page of a fit (`netwright fit`) is about its latent space.
+    """
+    if FitRun.is_one(runs[0]):
+        if len(runs) > 1:
+            raise ValueError("a fit has a page of its own: give one at a time")
+        path = report_fit(runs[0], out, table, metric)
+        _wrote(path, json=json)
+        return
+    if table is not None or metric is not None:
+        raise ValueError("--table and --metric are for the page of a fit")
     opened = [Run.open(folder) for folder in runs]
-    path = write_page(opened, out or runs[0] / "report.html", space)
+    _wrote(write_page(opened, out or runs[0] / "report.html", space), json=json)
+
+
+def _wrote(path: Path, *, json: bool) -> None:
     if json:
         print_json({"report": str(path)})
     else:
@@ -158,7 +178,17 @@ def sample(
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
     json: Json = False,
 ) -> None:
-    """Draw valid architectures from the distribution that a run has learned; repeats may occur."""
+    """Draw valid architectures from what a search or a fit has learned; repeats may occur."""
+    texts = sample_fit(run, n, seed) if FitRun.is_one(run) else _sampled(run, n, seed)
+    if json:
+        print_json({"archs": texts})
+        return
+    for text in texts:
+        say(text)
+
+
+def _sampled(run: Path, n: int, seed: int) -> list[str]:
+    """Draw from the searcher of a run."""
     opened = Run.open(run)
     config = stored_config(opened)
     space = make_space(config.space)
@@ -166,12 +196,7 @@ def sample(
     opened.restore(searcher)
     generator = searcher.policy if isinstance(searcher, Reinforce) else space
     rng = stream(seed, "sample")
-    texts = space.to_text(rejection_sample(space, n, lambda m: generator.sample(m, rng=rng)))
-    if json:
-        print_json({"archs": texts})
-        return
-    for text in texts:
-        say(text)
+    return space.to_text(rejection_sample(space, n, lambda m: generator.sample(m, rng=rng)))
 
 
 class Parts(NamedTuple):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from netwright.config.objects import call, load_object, make_space
 from netwright.config.schema import OpenConfig, SpaceConfig, first_problem, merge, read_toml
+from netwright.generators.arch2vec import Arch2vec
 from netwright.generators.base import Generator, HasLatent
 from netwright.generators.dgmg import dgmg
 from netwright.generators.dvae import DVAE
@@ -29,6 +30,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "svge": SVGe,
     "dgmg": dgmg,
     "dvae": DVAE,
+    "arch2vec": Arch2vec,
     "graphpnas": GraphPNAS,
 }
 
@@ -97,7 +99,7 @@ class Preset(NamedTuple):
     clip: float | None = None
 
 
-_FAST = Preset(20, 32, 1e-3, "cosine", warmup=2000, clip=5.0)
+_FAST = Preset(20, 32, 2e-3, "cosine", warmup=2000, clip=5.0)
 _PUBLISHED = Preset(300, 32, 1e-4, "plateau")
 #: [SVGe] and the released code, by generator; batches of 128 for NAS-Bench-101.
 PAPER: dict[str, Preset] = {"arch2vec": Preset(8, 32, 1e-3, "constant", clip=5.0)}

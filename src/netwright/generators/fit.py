@@ -8,7 +8,7 @@ parameters, bit by bit, as one that was not (on the same kind of machine, with a
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -133,7 +133,14 @@ class Fit:
     @property
     def finished(self) -> bool:
         """Whether all graphs have been seen, or the validation loss has stopped to fall."""
-        return self.graphs >= self.recipe.graphs or self._stalled()
+        losses = [record.valid for record in self.history]
+        return self.graphs >= self.recipe.graphs or _stalled(losses, self.recipe.stop_after)
+
+    def finished_in(self, state: dict[str, Any]) -> bool:
+        """Tell whether nothing is left to do after a `state_dict`."""
+        known = [record["valid"] for record in state["history"]]
+        seen: int = state["counters"][0]
+        return seen >= self.recipe.graphs or _stalled(known, self.recipe.stop_after)
 
     def run(self) -> Iterator[Record | None]:
         """Train, yielding after every step: a record at the end of a period, else None.
@@ -157,6 +164,7 @@ class Fit:
             },
             "history": [asdict(record) for record in self.history],
             "counters": [self.graphs, self.steps, self._count],
+            "size": len(self.train),
             "sums": [self._sum, self._seconds, self.rate],
         }
 
@@ -164,8 +172,13 @@ class Fit:
         """Go on from a `state_dict`.
 
         Raises:
-            ValueError: If it is that of another generator.
+            ValueError: If it is that of another generator or other data.
         """
+        if state["size"] != len(self.train):
+            raise ValueError(
+                f"that fit had {state['size']} training graphs, now there are {len(self.train)}: "
+                "were its data changed?"
+            )
         load_parameters(self.generator, state["generator"])
         groups = self._optimiser.state_dict()["param_groups"]
         moments = {int(i): dict(found) for i, found in state["optimiser"].items()}
@@ -257,13 +270,6 @@ class Fit:
             right += int(some.equal(again).sum())
         return right / len(self.valid)
 
-    def _stalled(self) -> bool:
-        losses = [record.valid for record in self.history if record.valid is not None]
-        patience = self.recipe.stop_after
-        if patience is None or len(losses) <= patience:
-            return False
-        return min(losses[-patience:]) >= min(losses[:-patience])
-
 
 def loss_of(generator: Generator) -> Loss:
     """Return what a fit of a generator minimises: its loss, or the mean of ``-log_prob``.
@@ -294,6 +300,14 @@ def load_parameters(generator: Generator, state: dict[str, Tensor]) -> None:
                 f"has shape {tuple(state[name].shape)}, not {tuple(value.shape)}"
             )
     generator.load_state_dict(state)
+
+
+def _stalled(losses: Sequence[float | None], patience: int | None) -> bool:
+    """Tell whether the last ``patience`` losses are no lower than the lowest before."""
+    known = [loss for loss in losses if loss is not None]
+    if patience is None or len(known) <= patience:
+        return False
+    return min(known[-patience:]) >= min(known[:-patience])
 
 
 def _plateaus(losses: list[float], patience: int) -> int:

@@ -62,22 +62,22 @@ class Limits:
         loose = _loose(adj, step)
         if self.connected:
             drawn = drawn | (loose & free & last[:, None])
+        if self.max_edges is not None:
+            room = self.max_edges - adj.sum(dim=(1, 2))
+            if self.connected:
+                room = room - loose.sum(dim=1) - (~last).long()
+                dear = drawn & free & ~loose
+            else:
+                room = room - (drawn & ~free).sum(dim=1)
+                dear = drawn & free
+            order = score.masked_fill(~dear, -torch.inf).argsort(dim=1, descending=True)
+            drawn = drawn & ~(dear & (order.argsort(dim=1) >= room[:, None]))
+        if self.connected:
             # A node needs a predecessor: the likeliest loose end, which costs nothing.
             best = score.masked_fill(~(free & loose), -torch.inf).argmax(dim=1)
             lonely = ~drawn.any(dim=1) & (free & loose).any(dim=1)
             drawn = drawn | (torch.nn.functional.one_hot(best, step).bool() & lonely[:, None])
-        if self.max_edges is None:
-            return drawn
-        spent = adj.sum(dim=(1, 2))
-        if self.connected:
-            room = self.max_edges - spent - loose.sum(dim=1) - (~last).long()
-            dear = drawn & free & ~loose
-        else:
-            room = self.max_edges - spent - (drawn & ~free).sum(dim=1)
-            dear = drawn & free
-        order = score.masked_fill(~dear, -torch.inf).argsort(dim=1, descending=True)
-        rank = order.argsort(dim=1)
-        return drawn & ~(dear & (rank >= room[:, None]))
+        return drawn
 
 
 def _loose(adj: Bool[Tensor, "row node node"], step: int) -> Bool[Tensor, "row node"]:

@@ -8,7 +8,7 @@ from netwright.reproductions.outcomes import Outcome, curves_of, differences_of,
 from netwright.results import Curve, Difference, Row, write_results
 
 # Okabe and Ito's colours, which people of all kinds of sight can tell apart, and two more.
-_COLOURS = (
+COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999",
     "#7F3C8D", "#8C6D31",
 )  # fmt: skip
@@ -47,7 +47,7 @@ def draw(curves: Sequence[Curve]) -> str:
         "method:N",
         title=None,
         scale=alt.Scale(
-            domain=labels, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(labels))]
+            domain=labels, range=[COLOURS[i % len(COLOURS)] for i in range(len(labels))]
         ),
         legend=alt.Legend(orient="right", symbolOpacity=1, labelLimit=0),
     )

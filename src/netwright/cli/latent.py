@@ -1,0 +1,187 @@
+"""What the commands do with a fit: its page, its samples, and `netwright reproduce svge`."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from netwright.cli.fit import execute, open_run
+from netwright.cli.output import print_json, remark, say
+from netwright.config.fits import FitConfig, load_generator, make_fit
+from netwright.config.objects import make_space
+from netwright.generators.fit import Record
+from netwright.reproductions import isomorphism, learning, svge
+from netwright.reproductions.experiment import default_tables
+from netwright.reproductions.latent_page import latent_page, scores_of
+from netwright.reproductions.svge import Cell, Scale
+from netwright.results import Row, write_results
+from netwright.rng import stream
+from netwright.runs.fits import FitRun
+from netwright.spaces.base import rejection_sample
+
+ITEMS = ("table1", "fig2", "fig3-left", "isomorphism")
+
+
+def scale_of(name: str) -> Scale:
+    """Return the scale of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for scale in svge.SCALES:
+        if scale == name:
+            return scale
+    raise ValueError(f"unknown scale {name!r}: use {', '.join(svge.SCALES)}")
+
+
+def report_fit(folder: Path, out: Path | None, table: Path | None, metric: str | None) -> Path:
+    """Write the page about the latent space of a fit; return its path."""
+    from netwright.report.latent import write_latent_report  # the chart stack takes a second
+
+    run = FitRun.open(folder)
+    page, space = latent_page(run, scores=scores_of(run, table, metric))
+    return write_latent_report(page, space, out or folder / "report.html")
+
+
+def sample_fit(folder: Path, n: int, seed: int) -> list[str]:
+    """Draw valid architectures from the generator of a fit, in their space's text form."""
+    run = FitRun.open(folder)
+    space = make_space(FitConfig.parse(run.config).space)
+    generator = load_generator(run)
+    rng = stream(seed, "sample")
+    return space.to_text(rejection_sample(space, n, lambda m: generator.sample(m, rng=rng)))
+
+
+def reproduce_svge(
+    item: str,
+    scale: Scale,
+    *,
+    seeds: Sequence[int],
+    only: Sequence[str],
+    tables: Path | None,
+    run: Path | None,
+    out: Path | None,
+    options: Sequence[str],
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Carry out an item of [SVGe] and publish it.
+
+    Raises:
+        ValueError: If there is no such item, or a row has no such name.
+        FileNotFoundError: If a table is missing.
+    """
+    if item not in ITEMS:
+        raise ValueError(f"unknown item {item!r} of svge: use {', '.join(ITEMS)}")
+    name = f"svge-{item}" + ("" if scale == "laptop" else f"-{scale}")
+    path = out or Path("docs") / "results" / name
+    path = path.with_name(path.name.removesuffix(".json"))
+    folder = run or Path("runs") / ("svge" if scale == "laptop" else f"svge-{scale}")
+    command = shlex.join(["netwright", "reproduce", "svge", item, *options])
+    tables = tables or default_tables()
+    if item == "table1":
+        rows = _table1(folder, scale, seeds, only, tables, path, command, quiet=quiet)
+    elif item == "isomorphism":
+        fit = _fitted(Cell("nasbench101", "svge"), folder, scale, tables, seeds[0], quiet=quiet)
+        rows = isomorphism.experiment(fit, limit=500 if scale == "smoke" else None)
+        write_results(
+            path, rows, title=isomorphism.TITLE, note=isomorphism.NOTE, command=command, seeds=seeds
+        )
+    else:
+        fit = _fitted(Cell("nasbench101", "svge"), folder, scale, tables, seeds[0], quiet=quiet)
+        rows = _figure(item, fit, path, command, seeds[0])
+    if json:
+        print_json({"results": f"{path}.json", "rows": [asdict(row) for row in rows]})
+        return
+    for row in rows:
+        way = f", {row.preset}" if row.preset else ""
+        paper = "" if row.paper is None else f"   paper {row.paper}"
+        say(f"{row.benchmark}  {row.method}{way}: {row.metric} {row.mean:.2f}{paper}")
+    if not quiet:
+        say(f"wrote {path}.json and {path.name}.md")
+
+
+def _table1(
+    folder: Path,
+    scale: Scale,
+    seeds: Sequence[int],
+    only: Sequence[str],
+    tables: Path,
+    path: Path,
+    command: str,
+    *,
+    quiet: bool,
+) -> list[Row]:
+    """Fit and measure every row, and publish those that are finished."""
+    chosen = svge.cells(only)
+    for cell in chosen:  # all settings and tables, before anything starts
+        svge.fit_config(cell, scale, tables)
+    for cell in chosen:
+        for seed in seeds:
+            opened = _fitted(cell, folder, scale, tables, seed, quiet=quiet)
+            if not quiet:
+                remark(f"{cell.name}: taking the measures")
+            svge.measured(opened, scale, seed=seed)
+    found, curves, epochs = [], [], {}
+    for cell in svge.cells():
+        for seed in seeds:
+            place = svge.fit_folder(folder, cell, seed)
+            if not svge.is_measured(place, scale):
+                continue
+            opened = FitRun.open(place)
+            found += svge.measured(opened, scale, seed=seed)
+            state = opened.state()
+            assert state is not None
+            epochs[cell.space] = state["size"]
+            if seed == seeds[0]:
+                records = [Record(**record) for record in state["history"]]
+                curves.append(learning.Curve(cell.space, svge.METHODS[cell.method], records))
+    rows = svge.rows_of(found) + svge.learning_rows(curves, epochs)
+    write_results(
+        path,
+        rows,
+        title="SVGe, Table I: what variational autoencoders of graphs can do",
+        note=svge.NOTE,
+        command=command,
+        seeds=seeds,
+        chart=learning.draw(curves),
+        caption="Held-out reconstruction over graphs seen",
+    )
+    return rows
+
+
+def _fitted(
+    cell: Cell, folder: Path, scale: Scale, tables: Path, seed: int, *, quiet: bool
+) -> FitRun:
+    """Carry the fit of a row out, or go on with it."""
+    config = svge.fit_config(cell, scale, tables, seed=seed)
+    opened = open_run(svge.fit_folder(folder, cell, seed), config)
+    prepared = make_fit(config)
+    state = opened.state()
+    if state is None or not prepared.finished_in(state):
+        execute(opened, prepared, f"{cell.name}, seed {seed}", quiet=quiet)
+    return opened
+
+
+def _figure(item: str, run: FitRun, path: Path, command: str, seed: int) -> list[Row]:
+    """Draw a figure, and write how smooth the latent space is beside it."""
+    from netwright.report.latent_figures import fig2_svg, fig3_left_svg
+
+    width = 0.3 if item == "fig3-left" else None
+    page, space = latent_page(run, scores=scores_of(run, None, None), half_width=width, seed=seed)
+    assert page.circle is not None
+    assert page.plane is not None
+    assert page.lines is not None
+    image = fig2_svg(page.circle, space) if item == "fig2" else fig3_left_svg(page.plane, space)
+    rows = svge.smoothness_rows(page, item)
+    write_results(
+        path,
+        rows,
+        title=svge.FIGURES[item],
+        note=svge.FIGURE_NOTES[item],
+        command=command,
+        seeds=[seed],
+        chart=image,
+        caption=svge.FIGURES[item],
+    )
+    return rows
