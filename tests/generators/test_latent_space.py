@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from netwright.generators.base import HasLatent
+from netwright.generators.base import HasLatent, complete
+from netwright.generators.dgmg import dgmg
+from netwright.generators.dvae import DVAE
 from netwright.generators.latent import (
     PrincipalPlane,
     circle,
@@ -21,6 +23,7 @@ from netwright.generators.latent import (
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
 from netwright.rng import stream
+from netwright.spaces.nasbench101 import NASBench101
 
 NODES, OPS, SCALE = 4, 9, 0.25
 MIDDLE = OPS // 2
@@ -258,3 +261,34 @@ def test_no_walk_touches_the_global_random_state():
 def test_walks_that_cannot_be_made_are_refused(walk, reason):
     with pytest.raises(ValueError, match=reason):
         walk()
+
+
+REAL = {"dgmg": dgmg, "dvae": DVAE}
+
+
+@pytest.mark.parametrize("draws", [None, 3])
+@pytest.mark.parametrize("make", REAL.values(), ids=REAL)
+def test_the_walks_of_real_generators_are_graphs_of_their_layout(make, draws):
+    space = NASBench101()
+    layout = space.layout.freed(keep_ends=True)
+    generator = make(layout, hidden=12, latent_size=6, rng=stream(0, "init"))
+    archs = space.sample(20, rng=stream(0, "data"))
+
+    def walks():
+        source = rng()
+        means = encode_means(generator, archs)
+        plane = PrincipalPlane.of(means)
+        yield decoded_grid(generator, plane, k=3, rng=source, draws=draws), 9
+        yield circle(generator, archs[:1], rng=source, draws=draws), 14
+        yield interpolations(generator, archs[:4], archs[4:8], steps=5, rng=source, draws=draws), 20
+
+    for (walk, n), (again, _) in zip(walks(), walks(), strict=True):
+        assert walk.latent.shape == (n, 6)
+        assert not walk.latent.requires_grad
+        assert complete(walk.archs, layout).all()
+        assert walk.archs.equal(again.archs).all()
+        assert torch.equal(walk.latent, again.latent)
+    means = encode_means(generator, archs)
+    lines = interpolations(generator, archs[:4], archs[4:8], steps=5, rng=rng())
+    assert torch.allclose(lines.latent.view(4, 5, 6)[:, -1], means[4:8], atol=1e-5)
+    assert torch.allclose(circle(generator, archs[:1], rng=rng()).latent[0], means[0], atol=1e-5)
