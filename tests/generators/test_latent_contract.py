@@ -4,11 +4,13 @@ from functools import partial
 
 import pytest
 
+from netwright.generators.arch2vec import Arch2Vec
 from netwright.generators.dvae import DVAE
 from netwright.testing.generators import GENERATOR_CHECKS
 from netwright.testing.latent import LATENT_CHECKS
 
 GENERATORS = {
+    "arch2vec": partial(Arch2Vec, hidden=32, node_latent=6, dropout=0.0),
     "dvae": partial(DVAE, hidden=24, latent_size=8),
 }
 

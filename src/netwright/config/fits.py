@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from netwright.config.objects import call, load_object, make_space
 from netwright.config.schema import OpenConfig, SpaceConfig, first_problem, merge, read_toml
-from netwright.generators.arch2vec import Arch2vec
+from netwright.generators.arch2vec import Arch2Vec
 from netwright.generators.base import Generator, HasLatent
 from netwright.generators.dgmg import dgmg
 from netwright.generators.dvae import DVAE
@@ -30,7 +30,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "svge": SVGe,
     "dgmg": dgmg,
     "dvae": DVAE,
-    "arch2vec": Arch2vec,
+    "arch2vec": Arch2Vec,
     "graphpnas": GraphPNAS,
 }
 
