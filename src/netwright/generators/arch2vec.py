@@ -13,6 +13,8 @@ Deviations from [Yan2020] and its released code:
   the noise and in the KL term alike. So does this; `encode` returns twice that.
 * The KL term weighs 1/32 of its mean over nodes, over their number, whatever the size of the batch;
   released, one over the batch size, which is 32 there. Set ``kl_weight`` to that to recover it.
+* Cross-entropies are computed from logits. The released code computes them from sigmoids, which
+  are 1 for large numbers, and cuts the loss there, so that nothing is learned from it.
 * Linear layers before batch normalisation have no bias: normalising takes it away.
 * A decoded graph is cut at the first operation that ends a graph, and what the layout fixes is put
   in its place; the released code discards what is not right as it is. The loss scores all
