@@ -96,7 +96,7 @@ def test_loss_is_that_of_the_released_code(name):
     for term in (of_ops, of_edges, kl):
         assert term > 1e-3
     got = model.loss(archs, rng=stream(0, "loss"))
-    assert torch.allclose(got, of_ops + of_edges + kl, rtol=1e-5)
+    assert torch.allclose(got, of_ops + of_edges + kl, rtol=1e-4)
 
 
 def test_training_moves_the_running_statistics_as_torch_does():
