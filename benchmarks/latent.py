@@ -1,0 +1,166 @@
+"""Generators with a latent space: graphs per second in training, encoding and decoding.
+
+    python benchmarks/latent.py
+    python benchmarks/latent.py cuda    # on a GPU
+
+Graphs are random ones of the space, layouts are the published protocol's: everything free but the
+first and the last node. On one thread and on all. Training is a step of Adam as `Fit` takes it:
+loss, backward pass, clipping where the method clips, update. Encoding and decoding take 1,000
+graphs at a time. Operations are those of matrix products, counted by PyTorch, as a share of the
+peak of large square products, measured in the same run. Writes docs/results/latent-speed.json and
+.md, on a GPU latent-speed-cuda.json and .md.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from common import publish, show
+from torch.utils.flop_counter import FlopCounterMode
+
+from netwright.generators.arch2vec import Arch2Vec
+from netwright.generators.dvae import DVAE
+from netwright.results import Row
+from netwright.rng import stream
+from netwright.spaces.enas import ENAS
+from netwright.spaces.nasbench101 import NASBench101
+from netwright.spaces.nasbench201 import NASBench201
+
+SECONDS = 10  # per measurement
+MANY = 1000  # graphs encoded and decoded at a time
+DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+SPACES = {"enas": ENAS, "nasbench101": NASBench101, "nasbench201": NASBench201}
+
+
+class Case(NamedTuple):
+    """A model on a space, its batch, and how fast the released code trains there.
+
+    The references are those of the released code on a machine of this kind (2 cores, torch 2.13).
+    """
+
+    method: str
+    make: Callable
+    space: str
+    batch: int
+    clip: float | None = None
+    reference: float | None = None
+
+
+CASES = [
+    Case("D-VAE", DVAE, "enas", 32, reference=34.0),
+    Case("D-VAE", DVAE, "nasbench101", 32),
+    Case("arch2vec", Arch2Vec, "nasbench101", 32, clip=5.0, reference=2923.0),
+    Case("arch2vec", Arch2Vec, "nasbench101", 256, clip=5.0),
+    Case("arch2vec", Arch2Vec, "nasbench201", 32, clip=5.0),
+]
+
+
+def trainer(model, archs, batch, clip):
+    """A function that takes one step of training."""
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=1e-4, fused=True)
+    rng, step = stream(0, "loss"), 0
+
+    def train():
+        nonlocal step
+        first = step * batch % (len(archs) - batch + 1)
+        step += 1
+        optimizer.zero_grad()
+        model.loss(archs[first : first + batch], rng=rng).backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+
+    return train
+
+
+def finished():
+    """Wait for what runs on the device."""
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
+
+
+def rates(work, graphs):
+    """Graphs per second of each tenth of a second or longer, by the wall clock."""
+    work()
+    found, end = [], time.monotonic() + SECONDS
+    while time.monotonic() < end or len(found) < 3:
+        finished()
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() < start + 0.1:
+            work()
+            done += graphs
+        finished()
+        found.append(done / (time.perf_counter() - start))
+    return found
+
+
+def peak():
+    """Operations per second of the fastest of several large products."""
+    a, best = torch.randn(2048, 2048, device=DEVICE), float("inf")
+    for _ in range(10):
+        finished()
+        start = time.perf_counter()
+        torch.mm(a, a)
+        finished()
+        best = min(best, time.perf_counter() - start)
+    return 2 * 2048**3 / best
+
+
+def speed(what, work, graphs, *, reference=None, **labels):
+    """The rows of one kind of work."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    operations = counter.get_total_flops() / graphs
+    top = peak()
+    found = rates(work, graphs)
+    share = 100 * operations * sum(found) / len(found) / max(top, peak())
+    for metric, values, compared in (
+        ("graphs per second", found, reference),
+        ("matrix-product Mflop per graph", [operations / 1e6], None),
+        ("percent of the peak of square products", [share], None),
+    ):
+        yield Row.of(metric=f"{what}, {metric}", values=values, reference=compared, **labels)
+
+
+def measure():
+    """Yield the rows of the results."""
+    cores = torch.get_num_threads()
+    for threads in dict.fromkeys((1, cores)) if DEVICE == "cpu" else [1]:
+        torch.set_num_threads(threads)
+        where = DEVICE if DEVICE != "cpu" else f"{threads} thread{'s'[: threads > 1]}"
+        for case in CASES:
+            space = SPACES[case.space]()
+            layout = space.layout.freed(keep_ends=True)
+            model = case.make(layout, rng=stream(0, "generator")).to(DEVICE)
+            archs = space.sample(MANY, rng=stream(0, "graphs")).to(DEVICE)
+            latent = torch.randn(MANY, model.latent_size, generator=stream(0, "z")).to(DEVICE)
+            rng = stream(0, "decode")
+            labels = {"benchmark": case.space, "method": f"{case.method}, {where}"}
+
+            def encode(model=model, archs=archs):
+                with torch.no_grad():
+                    model.encode(archs)
+
+            def decode(model=model, latent=latent, rng=rng):
+                model.decode(latent, rng=rng)
+
+            train = trainer(model, archs, case.batch, case.clip)
+            what = f"training, batch {case.batch}"
+            yield from speed(what, train, case.batch, reference=case.reference, **labels)
+            yield from speed("encoding", encode, MANY, **labels)
+            yield from speed("decoding", decode, MANY, **labels)
+    torch.set_num_threads(cores)
+
+
+if __name__ == "__main__":
+    publish(
+        "latent-speed" if DEVICE == "cpu" else f"latent-speed-{DEVICE}",
+        show(measure()),
+        title="Generators with a latent space: speed",
+        seeds=[0],
+        note="n: repetitions; reference: the papers' released code on a machine of this kind with "
+        "2 cores. How each is measured stands at the top of the script.",
+    )
