@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from netwright.generators.base import Generator, insist_complete, insist_latent
+from netwright.generators.variational import divergence, perturbed
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
 from netwright.nn.propagation import gru
@@ -115,9 +116,8 @@ class DVAE(Generator):
         """
         archs = insist_complete(archs, self.layout)
         mean, log_variance = self._encode(archs)
-        drawn = torch.randn(mean.shape, generator=rng).to(mean)
-        latent = mean + self.noise * drawn * torch.exp(0.5 * log_variance)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+        latent = perturbed(mean, log_variance, self.noise, rng=rng)
+        kl = divergence(mean, log_variance).sum()
         nll = self._negative_log_likelihood(latent, archs)
         return (nll + self.kl_weight * kl) / max(len(archs), 1)
 
