@@ -209,6 +209,14 @@ def test_a_circle_says_how_many_edits_lie_between_neighbours():
     assert "neighbours differ in 2 on average" in page.text
 
 
+def test_a_graph_that_simplifies_to_an_architecture_is_valid():
+    space = NASBench101()
+    loose = space.from_text(["input,conv3x3-bn-relu,maxpool3x3,output:0100000100000000"])
+    assert not space.is_valid(loose).item()
+    page = read(page_of(space, circle=ArchitectureBatch.cat([loose, loose])), space)
+    assert "× invalid" not in page.text  # noqa: RUF001 (the mark)
+
+
 def test_distances_along_a_walk_are_those_counted_by_hand():
     walks = toys("iii", "ii1", "i11", "111", "333", "333", "133", "113")
     lines = Lines(walks, 4, toys("iii", "111", "11i"))
@@ -285,7 +293,10 @@ def test_figure_2_is_a_loop_with_its_edits(n):
     assert texts.count("×") == 1  # noqa: RUF001 (the mark)
     groups = [g for g in root.iter("{http://www.w3.org/2000/svg}g") if "data-node" in g.attrib]
     assert len(groups) == 3 * n
-    _inside(root)
+    frames = _inside(root)
+    pitch = min(abs(a[0] - b[0]) for a in frames for b in frames if a[0] != b[0]) if n > 2 else 0
+    for (x, *_), (after, *_) in zip(frames, [*frames[1:], frames[0]], strict=True):
+        assert abs(x - after) <= pitch + 1  # neighbours stand side by side: a loop
 
 
 @pytest.mark.parametrize("space", [NASBench101(), NASBench201()], ids=lambda s: s.name)
@@ -316,6 +327,7 @@ def _inside(root):
         assert y + h <= height
         for other, below, *_ in boxes[:i]:
             assert abs(x - other) >= w or abs(y - below) >= h
+    return boxes
 
 
 @pytest.mark.parametrize(
