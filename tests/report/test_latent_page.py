@@ -297,6 +297,12 @@ def test_figure_2_is_a_loop_with_its_edits(n):
     pitch = min(abs(a[0] - b[0]) for a in frames for b in frames if a[0] != b[0]) if n > 2 else 0
     for (x, *_), (after, *_) in zip(frames, [*frames[1:], frames[0]], strict=True):
         assert abs(x - after) <= pitch + 1  # neighbours stand side by side: a loop
+    arrows = [p.get("d") for p in root.iter() if p.get("stroke-width") == "1.5"]
+    assert len(arrows) == n
+    (x, y, w, _), (last, below, *_) = frames[0], frames[-1]
+    start, end = re.findall(r"[ML]([\d.]+) ([\d.]+)", arrows[-1])  # the last one returns
+    assert [float(start[0]), float(end[0])] == pytest.approx([last + w / 2, x + w / 2], abs=2)
+    assert y < float(end[1]) < float(start[1]) < below
 
 
 @pytest.mark.parametrize("space", [NASBench101(), NASBench201()], ids=lambda s: s.name)
