@@ -20,6 +20,7 @@ from netwright.generators.latent import (
     interpolations,
     square,
 )
+from netwright.generators.svge import SVGe
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
 from netwright.rng import stream
@@ -263,7 +264,7 @@ def test_walks_that_cannot_be_made_are_refused(walk, reason):
         walk()
 
 
-REAL = {"dgmg": dgmg, "dvae": DVAE}
+REAL = {"svge": SVGe, "dgmg": dgmg, "dvae": DVAE}
 
 
 @pytest.mark.parametrize("draws", [None, 3])
