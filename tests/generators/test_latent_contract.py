@@ -5,13 +5,20 @@ from functools import partial
 import pytest
 
 from netwright.generators.arch2vec import Arch2Vec
+from netwright.generators.dgmg import dgmg
 from netwright.generators.dvae import DVAE
+from netwright.generators.svge import SVGe
 from netwright.testing.generators import GENERATOR_CHECKS
 from netwright.testing.latent import LATENT_CHECKS
 
 GENERATORS = {
     "arch2vec": partial(Arch2Vec, hidden=32, node_latent=6, dropout=0.0),
     "dvae": partial(DVAE, hidden=24, latent_size=8),
+    "dgmg": partial(dgmg, hidden=32, latent_size=8),
+    "svge": partial(SVGe, hidden=24, latent_size=8),
+    "svge, released": partial(SVGe, hidden=24, latent_size=8, variant="released"),
+    "svge, separate": partial(SVGe, hidden=24, latent_size=8, backward="separate"),
+    "svge, forward": partial(SVGe, hidden=24, latent_size=8, backward="none"),
 }
 
 

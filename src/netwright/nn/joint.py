@@ -1,7 +1,7 @@
 """Message passing along a DAG and against it into one state, as in DGMG ([Li2018])."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from netwright.nn.propagation import gru
@@ -41,14 +41,14 @@ class JointPropagation(nn.Module):
     def forward(
         self,
         state: Float[Tensor, "batch node size"],
-        adj: Tensor,
+        adj: Bool[Tensor, "batch node node"],
         weights: tuple[Tensor, ...] | None = None,
     ) -> Float[Tensor, "batch node size"]:
         """Return the states of all nodes after all rounds.
 
         Args:
             state: Before.
-            adj: 0/1 adjacency matrices, ``batch node node``.
+            adj: Adjacency matrices.
             weights: What `merged` returned, if it has been called before.
         """
         of_messages = self.merged() if weights is None else weights

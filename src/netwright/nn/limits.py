@@ -28,7 +28,7 @@ class Limits:
     def ops(
         self,
         allowed: Bool[Tensor, "row op"],
-        adj: Bool[Tensor, "row node node"],
+        adj: Bool[Tensor, "row any any"],
         step: int,
         end_op: Int[Tensor, " row"],
     ) -> Bool[Tensor, "row op"]:
@@ -45,7 +45,7 @@ class Limits:
         drawn: Bool[Tensor, "row node"],
         free: Bool[Tensor, "row node"],
         score: Float[Tensor, "row node"],
-        adj: Bool[Tensor, "row node node"],
+        adj: Bool[Tensor, "row any any"],
         step: int,
         last: Bool[Tensor, " row"],
     ) -> Bool[Tensor, "row node"]:
@@ -80,6 +80,6 @@ class Limits:
         return drawn
 
 
-def _loose(adj: Bool[Tensor, "row node node"], step: int) -> Bool[Tensor, "row node"]:
+def _loose(adj: Bool[Tensor, "row any any"], step: int) -> Bool[Tensor, "row node"]:
     """Tell which of the first ``step`` nodes have no successor yet."""
     return ~adj[:, :step].any(dim=2)

@@ -28,7 +28,7 @@ class Propagation(Protocol):
     def __call__(
         self,
         state: Float[Tensor, "batch node size"],
-        adj: Tensor,
+        adj: Bool[Tensor, "batch node node"],
         weights: tuple[Tensor, ...] | None = None,
     ) -> Float[Tensor, "batch node size"]:
         """Return the states after all rounds."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 #: Tensors that the backward pass needs of each round.
@@ -39,8 +39,8 @@ class Neighbours:
     degree: Float[Tensor, "2 node 1"]
 
     @classmethod
-    def of(cls, adj: Float[Tensor, "batch node node"]) -> "Neighbours":
-        """Read 0/1 adjacency matrices (any type); nodes are numbered graph by graph."""
+    def of(cls, adj: Bool[Tensor, "batch node node"]) -> "Neighbours":
+        """Read adjacency matrices; nodes are numbered graph by graph."""
         graph, source, target = adj.nonzero(as_tuple=True)
         first = graph * adj.shape[1]
         source, target = first + source, first + target
@@ -60,12 +60,13 @@ class Neighbours:
 
     def gather(self, state: Float[Tensor, "node both"]) -> Float[Tensor, "2 node size"]:
         """Sum the states of the senders of each node, per direction."""
-        rows = state.view(2 * state.shape[0], -1)
-        return _bags(rows, self.senders, self.start).view(2, state.shape[0], -1)
+        nodes, size = state.shape[0], state.shape[1] // 2
+        rows = state.view(2 * nodes, size)
+        return _bags(rows, self.senders, self.start).view(2, nodes, size)
 
     def scatter(self, grad: Float[Tensor, "2 node size"]) -> Float[Tensor, "2 node size"]:
         """Give what each receiver got back to its senders: the adjoint of `gather`."""
-        rows = grad.reshape(2 * grad.shape[1], -1)
+        rows = grad.reshape(2 * grad.shape[1], grad.shape[2])
         return _bags(rows, self.receivers, self.receiver_start).view_as(grad)
 
 
@@ -150,23 +151,23 @@ class TwoWayPropagation(nn.Module):
     def forward(
         self,
         state: Float[Tensor, "batch node size"],
-        adj: Tensor,
+        adj: Bool[Tensor, "batch node node"],
         weights: tuple[Tensor, ...] | None = None,
     ) -> Float[Tensor, "batch node size"]:
         """Return the states of all nodes after all rounds.
 
         Args:
             state: Before.
-            adj: 0/1 adjacency matrices, ``batch node node``.
+            adj: Adjacency matrices.
             weights: What `merged` returned, if it has been called before.
         """
         into, own = self.merged() if weights is None else weights
-        both = state.reshape(-1, 2, self.side)
+        both = state.reshape(state.shape[0] * state.shape[1], 2, self.side)
         padded = nn.functional.pad(both, (0, self.width - self.side)).flatten(1)
         out: Tensor = _Rounds.apply(  # type: ignore[no-untyped-call]  # torch does not type it
             Neighbours.of(adj), self.side, padded, into, own
         )
-        return out.view(-1, 2, self.width)[..., : self.side].reshape(state.shape)
+        return out.view(len(both), 2, self.width)[..., : self.side].reshape(state.shape)
 
 
 class _Rounds(torch.autograd.Function):
@@ -241,7 +242,7 @@ class _Rounds(torch.autograd.Function):
 
 def _halves(state: Float[Tensor, "node both"]) -> Float[Tensor, "2 node half"]:
     """Look at states as two matrices, one per direction."""
-    return state.view(state.shape[0], 2, -1).transpose(0, 1)
+    return state.view(state.shape[0], 2, state.shape[1] // 2).transpose(0, 1)
 
 
 def _tanh_(x: Tensor) -> Tensor:
