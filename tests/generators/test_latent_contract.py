@@ -28,7 +28,11 @@ def test_latent_contract(make, check):
     check(make)
 
 
+#: Works on every layout; the others raise on some.
+ANYWHERE = {name: make for name, make in GENERATORS.items() if name != "svge, separate"}
+
+
 @pytest.mark.parametrize("check", GENERATOR_CHECKS.values(), ids=GENERATOR_CHECKS)
-@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("make", ANYWHERE.values(), ids=ANYWHERE)
 def test_generator_contract(make, check):
     check(make)

@@ -128,3 +128,16 @@ def test_reachability_agrees_with_search(n):
         for i in range(6):
             expected = set(_distances(after, i)) if i < n else set()
             assert set(reached[b, i].nonzero()[:, 0].tolist()) == expected
+
+
+def test_reverse_turns_edges_around_and_nodes_with_them():
+    archs = ArchitectureBatch(
+        torch.tensor([[1, 2, 3, 0]]),
+        torch.zeros(1, 4, 4, dtype=torch.bool),
+        torch.tensor([3]),
+    )
+    archs.adj[0, 0, 1] = archs.adj[0, 0, 2] = True
+    turned = dag.reverse(archs)
+    assert turned.ops.tolist() == [[3, 2, 1, 0]]
+    assert turned.adj[0].nonzero().tolist() == [[0, 2], [1, 2]]
+    assert dag.reverse(turned).equal(archs).all()
