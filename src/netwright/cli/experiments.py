@@ -16,7 +16,10 @@ from netwright.reproductions.graphpnas import ITEMS, SCALES, reproduction, runs_
 from netwright.results import Difference, Row
 from netwright.tables.format import Table
 
-Seeds = Annotated[int | None, typer.Option("--seeds", "-n", help="Searches per method.")]
+Seeds = Annotated[
+    int | None,
+    typer.Option("--seeds", "-n", help="Searches per method; of svge table1, fits per row."),
+]
 FirstSeed = Annotated[
     int | None, typer.Option(help="The first seed; take others than those used for choosing.")
 ]
@@ -146,6 +149,8 @@ def reproduce(
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}: use {', '.join(SCALES)}")
     if paper == "svge":
+        if seeds is not None and seeds < 1:
+            raise ValueError(f"--seeds must be at least 1, not {seeds}")
         first = first_seed or 0
         shown = {
             "seeds": seeds,

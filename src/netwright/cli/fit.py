@@ -1,5 +1,6 @@
 """`netwright fit`: train a generator on a space or a table."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from netwright.config.fits import GENERATORS, FitConfig, make_fit
 from netwright.config.schema import merge
 from netwright.generators.fit import Fit, Record
 from netwright.runs.fits import FitRun
+from netwright.runs.folder import NAME as CONFIG_NAME
 from netwright.tables.format import Table
 
 
@@ -46,7 +48,9 @@ def fit(
     option: Settings = None,
     run: Annotated[
         Path | None,
-        typer.Option("--run", "-r", help="The folder; by default runs/SPACE-METHOD-N."),
+        typer.Option(
+            "--run", "-r", help="The folder, new or to go on with; by default runs/SPACE-METHOD-N."
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -62,14 +66,20 @@ def fit(
     """
     flags = _flags(method, space, table, sample, layout, preset, epochs, seed)
     flags = merge(flags, settings(option))
-    if run is not None and FitRun.is_one(run) and not flags and config is None:
-        opened = FitRun.open(run)
-        described = FitConfig.parse(opened.config)
-        prepared = make_fit(described)
-    else:
-        described = _described(config, flags)
-        prepared = make_fit(described)  # before the folder is made: a wrong setting leaves nothing
-        opened = open_run(run or _new_folder(described), described)
+    if run is not None and not flags and config is None:
+        go_on(FitRun.open(run), json=json, quiet=quiet)
+        return
+    described = _described(config, flags)
+    prepared = make_fit(described)  # before the folder is made: a wrong setting leaves nothing
+    opened = open_run(run or _new_folder(described), described)
+    execute(opened, prepared, describe(described), quiet=quiet)
+    conclude(opened, prepared, json=json, quiet=quiet)
+
+
+def go_on(opened: FitRun, *, json: bool, quiet: bool) -> None:
+    """Train in the folder of a fit until the end, and say what came of it."""
+    described = FitConfig.parse(opened.config)
+    prepared = make_fit(described)
     execute(opened, prepared, describe(described), quiet=quiet)
     conclude(opened, prepared, json=json, quiet=quiet)
 
@@ -81,18 +91,27 @@ def open_run(folder: Path, described: FitConfig) -> FitRun:
         ValueError: If it holds another fit; with the first setting that differs.
         FileExistsError: If it holds something else.
     """
-    wanted = described.resolved()
-    if not FitRun.is_one(folder):
-        return FitRun.create(folder, wanted)
+    if not (folder / CONFIG_NAME).exists():
+        return FitRun.create(folder, described.resolved())
     opened = FitRun.open(folder)
-    have = FitConfig.parse(opened.config).resolved()
-    for name in wanted.keys() | have.keys():
+    wanted = _flat(described.resolved())
+    have = _flat(FitConfig.parse(opened.config).resolved())
+    for name in [*wanted, *have]:
         if wanted.get(name) != have.get(name):
             raise ValueError(
-                f"{folder} holds a fit with {name} {have.get(name)}, not {wanted.get(name)}: "
-                "use another folder"
+                f"{folder} holds a fit with {name} = {have.get(name, 'unset')}, not "
+                f"{wanted.get(name, 'unset')}: use another folder"
             )
     return opened
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name nested settings as ``--set`` does: ``recipe.epochs``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return flat
 
 
 def execute(opened: FitRun, prepared: Fit, what: str, *, quiet: bool) -> None:
@@ -100,14 +119,15 @@ def execute(opened: FitRun, prepared: Fit, what: str, *, quiet: bool) -> None:
     if not quiet:
         remark(f"{what}, {len(prepared.train)} graphs -> {opened.folder}")
     state = opened.state()
-    first = 0 if state is None else state["counters"][0]
+    total = prepared.recipe.graphs
+    first = 0 if state is None else min(state["counters"][0], total)
     last = ""
-    with bar(prepared.recipe.graphs, "graphs", first=first, quiet=quiet) as progress:
+    with bar(total, "graphs", first=first, quiet=quiet) as progress:
         progress.update(first)
         for record in opened.execute(prepared):
             if record is not None:
                 last = line(record)
-            progress.update(prepared.graphs, last)
+            progress.update(min(prepared.graphs, total), last)  # the last batch may go beyond
 
 
 def conclude(opened: FitRun, prepared: Fit, *, json: bool, quiet: bool) -> None:
@@ -153,8 +173,10 @@ def _described(config: Path | None, flags: dict[str, Any]) -> FitConfig:
         return FitConfig.load(config, flags)
     if "method" not in flags:
         raise ValueError(f"name a METHOD, one of {', '.join(GENERATORS)}, or a --run to go on with")
-    if "space" not in flags and "table" in flags.get("data", {}):
-        flags = {**flags, "space": Table.open(flags["data"]["table"]).space_name}
+    data = flags.get("data")
+    table = data.get("table") if isinstance(data, Mapping) else None
+    if "space" not in flags and isinstance(table, str):
+        flags = {**flags, "space": Table.open(table).space_name}
     if "space" not in flags:
         raise ValueError("nothing to learn: give --space or --table")
     return FitConfig.parse(flags)

@@ -20,6 +20,7 @@ from netwright.runs.fits import FitRun
 from netwright.spaces.base import rejection_sample
 
 ITEMS = ("table1", "fig2", "fig3-left", "isomorphism")
+_ONE_FIT = "--only and --seeds are for table1, --first-seed chooses the fit"
 
 
 def scale_of(name: str) -> Scale:
@@ -73,6 +74,8 @@ def reproduce_svge(
     """
     if item not in ITEMS:
         raise ValueError(f"unknown item {item!r} of svge: use {', '.join(ITEMS)}")
+    if item != "table1" and (only or len(seeds) > 1):
+        raise ValueError(f"{item} is of one fit, of SVGe to NAS-Bench-101: {_ONE_FIT}")
     name = f"svge-{item}" + ("" if scale == "laptop" else f"-{scale}")
     path = out or Path("docs") / "results" / name
     path = path.with_name(path.name.removesuffix(".json"))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from netwright.cli import fit
 from netwright.cli.latent import report_fit, sample_fit
 from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
@@ -124,11 +125,17 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, killed or interrupted, where it stood.
 
-    Nothing that was evaluated is evaluated again; a resumed run ends as an undisturbed one.
+    Nothing that was evaluated is evaluated again; a resumed run ends as an undisturbed one, and
+    so does a resumed fit (`netwright fit`).
     """
-    opened = Run.open(run)
     changes = {"budget": budget, "workers": workers}
     given = {key: value for key, value in changes.items() if value is not None}
+    if FitRun.is_one(run):
+        if given:
+            raise ValueError(f"{run} holds a fit, which has no {' and no '.join(given)}")
+        fit.go_on(FitRun.open(run), json=json, quiet=quiet)
+        return
+    opened = Run.open(run)
     config = stored_config(opened, given)
     with prepared(config) as parts:
         execute(opened, config, parts, quiet=quiet)
@@ -153,9 +160,11 @@ def report(
 
     The page of a fit (`netwright fit`) is about its latent space.
     """
-    if FitRun.is_one(runs[0]):
+    if any(FitRun.is_one(run) for run in runs):
         if len(runs) > 1:
             raise ValueError("a fit has a page of its own: give one at a time")
+        if space is not None:
+            raise ValueError("a fit knows its space: leave --space out")
         path = report_fit(runs[0], out, table, metric)
         _wrote(path, json=json)
         return

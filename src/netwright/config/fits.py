@@ -1,12 +1,21 @@
 """What a fit is, as validated data, and the objects it stands for."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from netwright.config.objects import call, load_object, make_space
 from netwright.config.schema import OpenConfig, SpaceConfig, first_problem, merge, read_toml
@@ -33,10 +42,18 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "arch2vec": Arch2Vec,
     "graphpnas": GraphPNAS,
 }
+#: What takes their options.
+_CONSTRUCTORS: dict[str, Callable[..., None]] = {
+    "svge": SVGe.__init__,
+    "dgmg": SVGe.__init__,
+    "dvae": DVAE.__init__,
+    "arch2vec": Arch2Vec.__init__,
+    "graphpnas": GraphPNAS.__init__,
+}
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GeneratorConfig(OpenConfig):
@@ -100,9 +117,6 @@ class Preset(NamedTuple):
 
 
 _FAST = Preset(20, 32, 2e-3, "cosine", warmup=2000, clip=5.0)
-_PUBLISHED = Preset(300, 32, 1e-4, "plateau")
-#: [SVGe] and the released code, by generator; batches of 128 for NAS-Bench-101.
-PAPER: dict[str, Preset] = {"arch2vec": Preset(8, 32, 1e-3, "constant", clip=5.0)}
 
 
 def _named(value: Any) -> Any:
@@ -170,13 +184,52 @@ def make_generator(
     if not own and config.name not in GENERATORS:
         known = ", ".join([*GENERATORS, "file.py:NAME"])
         raise ValueError(f"unknown generator {config.name!r}: use one of {known}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device: there is no {device} here, use cpu")
+    _insist_device(device)
+    if not own:
+        _insist_options(config)
     made = load_object(config.name) if own else GENERATORS[config.name]
     generator = call(f"generator {config.name}", made, layout, rng=rng, **config.options)
     if not isinstance(generator, Generator):
         raise ValueError(f"{config.name} made {type(generator).__name__}, not a Generator")
     return generator.to(device).eval()
+
+
+def _insist_device(device: str) -> None:
+    """Do nothing if there is such a device.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ValueError(f"device: there is no {device!r}, use cpu or cuda") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: there is no {device} here, use cpu")
+
+
+def _insist_options(config: GeneratorConfig) -> None:
+    """Do nothing if options are such as the constructor of a generator of ours takes.
+
+    Raises:
+        ValueError: With the first that is not.
+    """
+    known = get_type_hints(_CONSTRUCTORS[config.name])
+    known = {name: kind for name, kind in known.items() if name not in ("layout", "rng", "return")}
+    for name, value in config.options.items():
+        if name not in known:
+            raise ValueError(
+                f"method.{name}: there is no such setting of {config.name}, use "
+                f"{', '.join(sorted(known))}"
+            )
+        try:
+            TypeAdapter(known[name]).validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"method.{name}: {first_problem(error)}") from None
+        if known[name] is int and value < 1:
+            raise ValueError(f"method.{name}: a size must be at least 1 (given: {value})")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"method.{name}: give a finite number (given: {value})")
 
 
 def layout_of(config: FitConfig, space: SearchSpace) -> Layout:
@@ -199,7 +252,10 @@ def read_graphs(config: FitConfig, space: SearchSpace) -> Split:
     elif data.sample is not None:
         archs = _distinct_sample(space, data.sample, rng=stream(data.seed, "fit/sample"))
     elif isinstance(space, Enumerable):
-        archs = space.enumerate()
+        try:
+            archs = space.enumerate()
+        except ValueError as error:
+            raise ValueError(f"{error}, or give a table or data.sample") from None
     else:
         raise ValueError(f"{space.name} is too large to list: give a table or data.sample")
     order = torch.randperm(len(archs), generator=stream(data.seed, "fit/split"))
@@ -213,21 +269,23 @@ def read_graphs(config: FitConfig, space: SearchSpace) -> Split:
 def make_recipe(config: FitConfig, graphs: int) -> Recipe:
     """Return the recipe for a number of training graphs."""
     given = config.recipe
-    preset = _FAST if given.preset == "fast" else PAPER.get(config.method.name, _PUBLISHED)
-    if given.preset == "paper" and config.space.name == "nasbench101" and preset is _PUBLISHED:
-        preset = replace_batch(preset, config.method.name)
+    paper = given.preset == "paper"
+    preset = _published(config.method.name, config.space.name) if paper else _FAST
     chosen = {
         name: value if (value := getattr(given, name)) is not None else getattr(preset, name)
         for name in ("batch_size", "learning_rate", "schedule", "warmup", "clip")
     }
-    total = given.graphs or round((given.epochs or preset.epochs) * graphs)
+    total = given.graphs or max(1, round((given.epochs or preset.epochs) * graphs))
     rest = given.model_dump(exclude={"preset", "epochs", "graphs", *chosen})
     return replace(Recipe(total), **chosen, **rest)
 
 
-def replace_batch(preset: Preset, method: str) -> Preset:
-    """Return the preset with the batches that the released code has on NAS-Bench-101."""
-    return preset._replace(batch_size=32 if method == "dvae" else 128)
+def _published(method: str, space: str) -> Preset:
+    """Return what the released code of [Yan2020] has for arch2vec, that of [SVGe] for others."""
+    if method == "arch2vec":
+        return Preset(10 if space == "nasbench201" else 8, 32, 1e-3, "constant", clip=5.0)
+    large = space == "nasbench101" and method != "dvae"
+    return Preset(300, 128 if large else 32, 1e-4, "plateau")
 
 
 def make_fit(config: FitConfig) -> Fit:
@@ -237,6 +295,11 @@ def make_fit(config: FitConfig) -> Fit:
         ValueError: If a setting does not fit.
         FileNotFoundError: If there is no such table.
     """
+    if config.recipe.precision != "float32" and not config.device.startswith("cuda"):
+        raise ValueError(
+            f"recipe.precision: {config.recipe.precision} needs a GPU: set device to cuda, or use "
+            "float32"
+        )
     space = make_space(config.space)
     train, held_out = read_graphs(config, space)
     rng = stream(config.seed, "fit/init")
@@ -295,4 +358,7 @@ def _distinct_sample(space: SearchSpace, n: int, *, rng: torch.Generator) -> Arc
         kept = kept[hashing.first_of_each(space.keys(kept))]
         if len(kept) >= n:
             return kept[:n]
-    raise ValueError(f"{space.name} hardly has {n} architectures: {len(kept)} found")
+    raise ValueError(
+        f"{space.name} hardly has {n} architectures: {len(kept)} found, so take a smaller "
+        "data.sample"
+    )

@@ -150,13 +150,17 @@ class Fit:
         """
         while not self.finished:
             start = time.monotonic()
-            with _precision(self.recipe.precision):
-                self._step()
+            self.generator.train()
+            try:
+                with _precision(self.recipe.precision):
+                    self._step()
+            finally:
+                self.generator.eval()
             self._seconds += time.monotonic() - start
             yield self._recorded() if self._period_ends() else None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that changes: a tree of tensors and JSON values."""
+        """Return all that changes: a tree of tensors, which are those in use, and JSON values."""
         return {
             "generator": dict(self.generator.state_dict()),
             "optimiser": {
@@ -181,7 +185,10 @@ class Fit:
             )
         load_parameters(self.generator, state["generator"])
         groups = self._optimiser.state_dict()["param_groups"]
-        moments = {int(i): dict(found) for i, found in state["optimiser"].items()}
+        moments = {  # copies: two fits may go on from one state
+            int(i): {name: value.clone() for name, value in found.items()}
+            for i, found in state["optimiser"].items()
+        }
         self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.history = [Record(**record) for record in state["history"]]
         self.graphs, self.steps, self._count = state["counters"]
@@ -197,7 +204,6 @@ class Fit:
         batch = self._order[1][place : place + recipe.batch_size].to(self.device)
         for group in self._optimiser.param_groups:
             group["lr"] = self._learning_rate(self.graphs + len(batch))
-        self.generator.train()
         self._optimiser.zero_grad()
         loss = self._loss(self.train[batch], stream(self.seed, f"fit/step/{self.steps}"))
         value = float(loss.detach())
@@ -209,7 +215,6 @@ class Fit:
         if recipe.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.generator.parameters(), recipe.clip)
         self._optimiser.step()
-        self.generator.eval()
         self.graphs += len(batch)
         self.steps += 1
         self._sum += value * len(batch)

@@ -2,6 +2,7 @@
 
 from typing import Literal, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -53,21 +54,34 @@ class GatedSum(nn.Module):
         self.value = nn.Linear(size, sums * out)
         self.gate = nn.Linear(size, sums * (out if gate == "vector" else 1))
 
+    def joined(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of both layers as one."""
+        weight = torch.cat([self.value.weight, self.gate.weight])
+        return weight, torch.cat([self.value.bias, self.gate.bias])
+
     def forward(
         self, state: Float[Tensor, "batch node size"], mask: Bool[Tensor, "batch node"] | None
     ) -> Float[Tensor, "sums batch out"]:
         """Return the sums over the nodes in ``mask``, or over all."""
-        gate: Tensor = self.gate(state).sigmoid()
+        return self.summed(nn.functional.linear(state, *self.joined()), mask)
+
+    def summed(
+        self,
+        projected: Float[Tensor, "batch node joined"],
+        mask: Bool[Tensor, "batch node"] | None = None,
+    ) -> Float[Tensor, "sums batch out"]:
+        """Return the sums, given what the `joined` layer makes of the states."""
+        values, gate = projected.tensor_split([self.sums * self.out], dim=2)
+        gate = gate.sigmoid()
         if mask is not None:
             gate = gate * mask[..., None]
-        values: Tensor = self.value(state)
         terms = values.unflatten(2, (self.sums, self.out)) * gate.unflatten(2, (self.sums, -1))
         sums: Tensor = terms.sum(dim=1).transpose(0, 1)
         return sums
 
-    def ungated(self, state: Float[Tensor, "batch size"]) -> Float[Tensor, "sums batch out"]:
-        r"""Return $\psi(h)$ of a graph of one node, as the released code of SVGe does."""
-        values: Tensor = self.value(state)
+    def ungated(self, projected: Float[Tensor, "batch joined"]) -> Float[Tensor, "sums batch out"]:
+        r"""Return $\psi(h)$ of graphs of one node, as the released code of SVGe does."""
+        values = projected[:, : self.sums * self.out]
         sums: Tensor = values.unflatten(1, (self.sums, self.out)).transpose(0, 1)
         return sums
 

@@ -46,6 +46,38 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False)
+class _Weights:
+    """Weights as they are used at every step.
+
+    Attributes:
+        propagate: Of message passing.
+        read: Of all layers that read node states, as one: the sums and the edge head's first.
+        bias: Theirs.
+    """
+
+    propagate: tuple[Tensor, ...]
+    read: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What a step sees of the graph so far.
+
+    Attributes:
+        state: States of its nodes.
+        graph: Their sum, for the heads.
+        begin: Another, for the state of a new node.
+        nodes: What the edge head's first layer makes of each node.
+    """
+
+    state: Float[Tensor, "row node size"]
+    graph: Float[Tensor, "row latent"]
+    begin: Float[Tensor, "row latent"]
+    nodes: Float[Tensor, "row node hidden"]
+
+
+@dataclass(frozen=True, eq=False)
 class _Told:
     """What a latent point adds to the first layers of the heads, the same at every step."""
 
@@ -116,22 +148,24 @@ class SequentialDecoder(nn.Module):
         log_op, log_edges = [self._first_op(latent, archs.ops[:, 0], rules, way)], []
         log_edges.append(torch.zeros_like(log_op[0]))
         state = self._started(latent, archs.ops[:, 0])
-        weights = self.propagate.merged()
+        weights = self._weights()
         # Graphs drop out from the end as they are complete.
         alive = (archs.num_nodes[:, None] > torch.arange(1, steps, device=archs.device)).sum(dim=0)
         for step, rows in enumerate(alive.tolist(), start=1):
             if not rows:
                 break
             now, edges, mine = told[:rows], archs.adj[:rows], way[:rows]
-            state, graph, begin = self._read(state[:rows], edges[:, :step, :step], weights)
+            read = self._read(state[:rows], edges[:, :step, :step], weights)
             op = archs.ops[:rows, step]
-            logits = self._op_logits(graph, now).masked_fill(~rules.allowed[mine, step], -torch.inf)
+            logits = self._op_logits(read.graph, now).masked_fill(
+                ~rules.allowed[mine, step], -torch.inf
+            )
             found = logits.log_softmax(dim=1).gather(1, op[:, None])[:, 0]  # eq. 6
             log_op.append(_padded(found, len(latent)))
-            new = self._initial(op, begin, now)
+            new = self._initial(op, read.begin, now)
             free = rules.free[mine, :step, step]
             if bool(free.any()):
-                logits = self._edge_logits(state, new, graph, now)
+                logits = self._edge_logits(read, new, now)
                 there = edges[:, :step, step].to(logits.dtype)
                 lost = nn.functional.binary_cross_entropy_with_logits(
                     logits, there, weight=free.to(logits.dtype), reduction="none"
@@ -140,7 +174,7 @@ class SequentialDecoder(nn.Module):
             else:
                 log_edges.append(torch.zeros_like(log_op[0]))
             if step + 1 < steps:
-                state = torch.cat([state, new[:, None]], dim=1)
+                state = torch.cat([read.state, new[:, None]], dim=1)
         fill = [torch.zeros_like(log_op[0])] * (steps - len(log_op))
         return torch.stack(log_op + fill, dim=1), torch.stack(log_edges + fill, dim=1)
 
@@ -167,37 +201,35 @@ class SequentialDecoder(nn.Module):
         ops = torch.zeros(count, size, dtype=torch.long, device=device)
         adj = torch.zeros(count, size, size, dtype=torch.bool, device=device)
         num_nodes = torch.full((count,), size, device=device)
-        told, weights = self._told(latent), self.propagate.merged()
+        told, weights = self._told(latent), self._weights()
         alive = torch.arange(count, device=device)
-        state = graph = begin = latent  # there is no graph yet, h_G = z
+        state, read = latent, None
         for step in range(size):
             now, mine = told[alive], way[alive]
-            if step == 0:
-                logits = self._op_logits(graph, now)
-            else:
-                edges = adj[alive, :step, :step]
-                state, graph, begin = self._read(state, edges, weights)
-                logits = self._op_logits(graph, now)
+            if step:
+                read = self._read(state, adj[alive, :step, :step], weights)
+            # h_G = z before there is a graph
+            logits = self._op_logits(latent if read is None else read.graph, now)
             allowed = rules.allowed[mine, step]
             if limits is not None:
                 allowed = limits.ops(allowed, adj[alive], step, rules.end_op[mine])
             op = _choose(logits.masked_fill(~allowed, -torch.inf), rng)
             ops[alive, step] = op
             ended = op == rules.end_op[mine]
-            if step == 0:
+            if read is None:
                 state = self._started(latent, op)
             else:
-                new = self._initial(op, begin, now)
+                new = self._initial(op, read.begin, now)
                 free = rules.free[mine, :step, step]
                 column = rules.forced[mine, :step, step]
                 if bool(free.any()):
-                    score = self._edge_logits(state, new, graph, now)
+                    score = self._edge_logits(read, new, now)
                     column = column | (free & _toss(score, rng))
                     if limits is not None:
                         last = ended | (step + 1 == size)
                         column = limits.edges(column, free, score, adj[alive], step, last)
                 adj[alive, :step, step] = column
-                state = torch.cat([state, new[:, None]], dim=1)
+                state = torch.cat([read.state, new[:, None]], dim=1)
             num_nodes[alive[ended]] = step + 1
             alive, state = alive[~ended], state[~ended]
             if not len(alive):
@@ -237,21 +269,29 @@ class SequentialDecoder(nn.Module):
         out: Tensor = second(hidden)
         return out[:, None]
 
+    def _weights(self) -> _Weights:
+        weight, bias = self.read.joined()
+        of_node = self.add_edges.first.weight[:, : self.embedding.embedding_dim]
+        return _Weights(
+            self.propagate.merged(),
+            torch.cat([weight, of_node]),
+            nn.functional.pad(bias, (0, len(of_node))),
+        )
+
     def _read(
         self,
         state: Float[Tensor, "row node size"],
         adj: Bool[Tensor, "row node node"],
-        weights: tuple[Tensor, ...],
-    ) -> tuple[
-        Float[Tensor, "row node size"], Float[Tensor, "row latent"], Float[Tensor, "row latent"]
-    ]:
-        """Pass messages and sum up: new states, the graph for the heads and for new nodes."""
-        if state.shape[1] == 1:
-            graph, begin = self.read.ungated(state[:, 0])
-        else:
-            state = self.propagate(state, adj, weights)
-            graph, begin = self.read(state, None)
-        return state, graph, begin
+        weights: _Weights,
+    ) -> _Read:
+        """Pass messages and sum up."""
+        single = state.shape[1] == 1
+        if not single:
+            state = self.propagate(state, adj, weights.propagate)
+        projected = nn.functional.linear(state, weights.read, weights.bias)
+        sums, nodes = projected.tensor_split([-self.add_edges.first.out_features], dim=2)
+        graph, begin = self.read.ungated(sums[:, 0]) if single else self.read.summed(sums)
+        return _Read(state, graph, begin, nodes)
 
     def _op_logits(
         self, graph: Float[Tensor, "row latent"], told: _Told
@@ -275,20 +315,15 @@ class SequentialDecoder(nn.Module):
         return out
 
     def _edge_logits(
-        self,
-        state: Float[Tensor, "row node size"],
-        new: Float[Tensor, "row size"],
-        graph: Float[Tensor, "row latent"],
-        told: _Told,
+        self, read: _Read, new: Float[Tensor, "row size"], told: _Told
     ) -> Float[Tensor, "row node"]:
         """Score an edge from each node to the new one (eq. 8)."""
         first, second = self.add_edges.first, self.add_edges.second
         size = new.shape[1]
-        of_node, of_rest, _ = first.weight.split([size, size + self.latent, self.latent], dim=1)
+        of_rest = first.weight[:, size : 2 * size + self.latent]
         # The first layer is linear: what all of a graph's pairs share is computed once.
-        shared = nn.functional.linear(torch.cat([new, graph], dim=1), of_rest) + told.edges
-        hidden = nn.functional.linear(state, of_node).add_(shared[:, None]).relu_()
-        out: Tensor = second(hidden)
+        shared = nn.functional.linear(torch.cat([new, read.graph], dim=1), of_rest) + told.edges
+        out: Tensor = second((read.nodes + shared[:, None]).relu_())
         return out[..., 0]
 
 

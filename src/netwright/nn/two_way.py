@@ -127,7 +127,7 @@ class TwoWayPropagation(nn.Module):
         product = torch.bmm(receive.flatten(1, 2), factors).unflatten(1, (3, half))
         # New comes first in what messages give and last in what states give, so that reset and
         # keep, which need the sum of the two, lie side by side.
-        new_first, order = [2, 0, 1], [0, 1, 2]
+        new_first = [2, 0, 1]
         offset = torch.stack([receive_bias[:, 2], both[:, 0], both[:, 1]], dim=1)
         pad = nn.functional.pad
         of_sum = torch.cat(
@@ -142,8 +142,7 @@ class TwoWayPropagation(nn.Module):
             dim=3,
         )
         kept = torch.stack([torch.zeros_like(both[:, 0])] * 2 + [recur_bias[:, 2]], dim=1)
-        own = torch.cat([pad(recur[:, order], (0, width - half)), kept[..., None]], dim=3)
-        own = pad(own, (0, 0, 0, width - half))
+        own = pad(torch.cat([recur, kept[..., None]], dim=3), (0, 0, 0, width - half))
         return tuple(
             weight.flatten(1, 2).mT.unflatten(0, (self.rounds, 2)) for weight in (into, own)
         )
@@ -162,44 +161,41 @@ class TwoWayPropagation(nn.Module):
             weights: What `merged` returned, if it has been called before.
         """
         into, own = self.merged() if weights is None else weights
-        both = state.reshape(state.shape[0] * state.shape[1], 2, self.side)
-        padded = nn.functional.pad(both, (0, self.width - self.side)).flatten(1)
         out: Tensor = _Rounds.apply(  # type: ignore[no-untyped-call]  # torch does not type it
-            Neighbours.of(adj), self.side, padded, into, own
+            Neighbours.of(adj), state.flatten(0, 1), into, own
         )
-        return out.view(len(both), 2, self.width)[..., : self.side].reshape(state.shape)
+        return out.view_as(state)
 
 
 class _Rounds(torch.autograd.Function):
-    """All rounds of `TwoWayPropagation`; halves are padded with zeros, and stay so."""
+    """All rounds of `TwoWayPropagation`; messages and gates are padded, states are not."""
 
     @staticmethod
     def forward(
         ctx: Any,
         routes: Neighbours,
-        half: int,
         state: Float[Tensor, "node both"],
-        into: Float[Tensor, "round 2 both gates"],
+        into: Float[Tensor, "round 2 message gates"],
         own: Float[Tensor, "round 2 half_one gates"],
     ) -> Float[Tensor, "node both"]:
         """Return the states after all rounds; the weights are those of `TwoWayPropagation`."""
-        nodes, width = state.shape[0], state.shape[1] // 2
+        nodes, half, width = state.shape[0], state.shape[1] // 2, into.shape[2] // 2
         degree = routes.degree.to(state.dtype)
         saved = []
         for received, kept in zip(into.unbind(0), own.unbind(0), strict=True):
             h = _halves(state)
-            message = state.new_empty(2, nodes, 2 * width)
-            message[..., :width] = routes.gather(state)
+            message = _empty(state, nodes, 2, half, width)
+            message[..., :half] = routes.gather(state)
             message[..., half : half + 1] = degree
             message[..., half + 1] = 1.0
-            torch.mul(h, degree, out=message[..., width:])
+            torch.mul(h, degree, out=message[..., width : width + half])
             of_message = torch.bmm(message, received)  # eq. 2: new, reset, keep
             of_state = torch.baddbmm(kept[:, -1:], h, kept[:, :-1])  # reset, keep, new
             gates = of_message[..., width:].add_(of_state[..., : 2 * width]).sigmoid_()
             reset, keep = gates.chunk(2, dim=2)
-            new = of_message[..., :width].addcmul_(reset, of_state[..., 2 * width :])
+            new = _tanh_(of_message[..., :width].addcmul_(reset, of_state[..., 2 * width :]))
             after = torch.empty_like(state)
-            torch.lerp(_tanh_(new), h, keep, out=_halves(after))
+            torch.lerp(new[..., :half], h, keep[..., :half], out=_halves(after))
             saved += [state, message, of_message, of_state]
             state = after
         ctx.routes = routes
@@ -212,17 +208,20 @@ class _Rounds(torch.autograd.Function):
         """Return the gradients of `forward`'s arguments."""
         routes: Neighbours = ctx.routes
         into, own, *saved = ctx.saved_tensors
-        width = grad.shape[1] // 2
+        half, width = grad.shape[1] // 2, into.shape[2] // 2
         degree = routes.degree.to(grad.dtype)
         d_into, d_own = torch.empty_like(into), torch.empty_like(own)
         grad = grad.contiguous()
         for r in reversed(range(into.shape[0])):
             state, message, of_message, of_state = saved[_SAVED * r : _SAVED * (r + 1)]
             h, d_after = _halves(state), _halves(grad)
-            new, reset, keep = of_message.chunk(3, dim=2)
-            candidate = of_state[..., 2 * width :]
-            d_gates = grad.new_empty(2, len(state), 4 * width)
-            d_new, d_reset, d_keep, d_candidate = d_gates.chunk(4, dim=2)
+            new, reset, keep = (gate[..., :half] for gate in of_message.chunk(3, dim=2))
+            candidate = of_state[..., 2 * width : 2 * width + half]
+            # The gradients of new, reset, keep and the candidate: one tensor for two products.
+            d_gates = _empty(grad, len(state), 4, half, width)
+            d_new, d_reset, d_keep, d_candidate = (
+                gate[..., :half] for gate in d_gates.chunk(4, dim=2)
+            )
             through = d_after * keep
             torch.sub(d_after, through, out=d_new).addcmul_(d_new * new, new, value=-1)
             torch.sub(h, new, out=d_keep).mul_(through).mul_(1 - keep)
@@ -234,10 +233,17 @@ class _Rounds(torch.autograd.Function):
             d_own[r, :, -1] = of_states.sum(dim=1)
             d_message = torch.bmm(of_messages, into[r].mT)
             before = torch.baddbmm(through, of_states, own[r, :, :-1].mT)
-            before.addcmul_(d_message[..., width:], degree)
-            before += routes.scatter(d_message[..., :width])
+            before.addcmul_(d_message[..., width : width + half], degree)
+            before += routes.scatter(d_message[..., :half])
             grad = before.transpose(0, 1).reshape_as(grad)
-        return None, None, grad, d_into, d_own
+        return None, grad, d_into, d_own
+
+
+def _empty(like: Tensor, rows: int, blocks: int, half: int, width: int) -> Tensor:
+    """Return room for both directions, with zeros for padding only."""
+    room = like.new_empty(2, rows, blocks, width)
+    room[..., half:] = 0.0
+    return room.flatten(2)
 
 
 def _halves(state: Float[Tensor, "node both"]) -> Float[Tensor, "2 node half"]:

@@ -98,11 +98,13 @@ def scores_of(run: FitRun, table: Path | None, metric: str | None) -> tuple[Tabl
     """Return the table and the metric that colour a page: those given, or those of the fit.
 
     Raises:
-        ValueError: If the table has no such metric.
+        ValueError: If the table has no such metric, or there is no table to look it up in.
         FileNotFoundError: If there is no such table.
     """
     path = table or FitConfig.parse(run.config).data.table
     if path is None:
+        if metric is not None:
+            raise ValueError("the fit is not of a table: give the --table that has the metric")
         return None
     opened = Table.open(path)
     if metric is None:

@@ -67,7 +67,7 @@ class FitRun:
         """Tell whether a folder is that of a fit."""
         try:
             return "fit" in read_config(Path(folder))[0]
-        except ValueError:
+        except (ValueError, OSError):
             return False
 
     @property
@@ -92,6 +92,7 @@ class FitRun:
 
         Raises:
             BlockingIOError: If another process trains in this folder.
+            OSError: If the disk is full; the state saved before is then untouched.
             ValueError: If the saved state is damaged or that of another generator.
             RuntimeError: If the loss is not finite.
         """
@@ -100,14 +101,24 @@ class FitRun:
             if state is not None:
                 fit.load_state_dict(state)
             saved = time.monotonic()
-            events = fit.run()
-            for event in events:
+            for event in fit.run():
                 done = event is not None or fit.finished
                 if done or time.monotonic() - saved >= checkpoint_every:
-                    save_state(self.checkpoint, fit.state_dict())
+                    self._save(fit)
                     saved = time.monotonic()
                 try:
                     yield event
                 except GeneratorExit:
-                    save_state(self.checkpoint, fit.state_dict())
+                    self._save(fit)
                     raise
+
+    def _save(self, fit: Fit) -> None:
+        for leftover in self.folder.glob(".*.partial"):  # of a killed process
+            leftover.unlink()
+        try:
+            save_state(self.checkpoint, fit.state_dict())
+        except OSError as error:
+            raise OSError(
+                f"cannot write {self.checkpoint} ({error.strerror}): free some space or allow "
+                "writing, and go on with the fit"
+            ) from error

@@ -85,6 +85,8 @@ class Run:
         """
         folder = Path(folder)
         config, versions = read_config(folder)
+        if "fit" in config and not (folder / "ledger.sqlite").exists():
+            raise ValueError(f"{folder} is the folder of a fit, not of a search")
         return cls(folder, config, versions)
 
     @property
