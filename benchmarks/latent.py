@@ -3,11 +3,14 @@
     python benchmarks/latent.py
     python benchmarks/latent.py cuda    # on a GPU
 
-Graphs are random ones of the space, layouts are the published protocol's: everything free but the
-first and the last node. On one thread and on all. Training is a step of Adam as `Fit` takes it:
-loss, backward pass, clipping where the method clips, update. Encoding and decoding take 1,000
-graphs at a time. Operations are those of matrix products, counted by PyTorch, as a share of the
-peak of large square products, measured in the same run. Writes docs/results/latent-speed.json and
+Graphs are random ones of the space (of NAS-Bench-101: random ones of its table, which has every
+cell once), layouts are the published protocol's: everything free but the first and the last node.
+On one thread and on all. Training is a step of Adam as `Fit` takes it: loss, backward pass,
+clipping where the method clips, update. Encoding takes 1,000 graphs at a time, decoding 128 points.
+Operations are those of matrix products, counted by PyTorch; their share of the peak of large square
+products is measured in the same run. Where it is known how many operations a method needs at least
+(SVGe on NAS-Bench-101: 217.8 Mflop a graph in training, 9.8 to encode, 62.9 to decode in both
+directions), the share is of those. Writes docs/results/latent-speed.json and
 .md, on a GPU latent-speed-cuda.json and .md.
 """
 
@@ -21,15 +24,17 @@ from common import publish, show
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.generators.arch2vec import Arch2Vec
+from netwright.generators.dgmg import dgmg
 from netwright.generators.dvae import DVAE
+from netwright.generators.svge import SVGe
 from netwright.results import Row
 from netwright.rng import stream
 from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 
-SECONDS = 10  # per measurement
-MANY = 1000  # graphs encoded and decoded at a time
+SECONDS = 5  # per measurement
+MANY, FEW = 1000, 128  # graphs encoded, points decoded at a time
 DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
 SPACES = {"enas": ENAS, "nasbench101": NASBench101, "nasbench201": NASBench201}
 
@@ -46,9 +51,15 @@ class Case(NamedTuple):
     batch: int
     clip: float | None = None
     reference: float | None = None
+    encoding: float | None = None  # reference
+    decoding: float | None = None  # reference
+    needed: tuple[float, float, float] | None = None  # Mflop to train, encode, decode a graph
 
 
 CASES = [
+    Case("SVGe", SVGe, "nasbench101", 128, 5.0, 232.0, 6070.0, 309.0, (217.8, 9.8, 62.9)),
+    Case("SVGe", SVGe, "enas", 32, clip=5.0, reference=97.0),
+    Case("DGMG", dgmg, "nasbench101", 128, clip=5.0),
     Case("D-VAE", DVAE, "enas", 32, reference=34.0),
     Case("D-VAE", DVAE, "nasbench101", 32),
     Case("arch2vec", Arch2Vec, "nasbench101", 32, clip=5.0, reference=2923.0),
@@ -74,6 +85,14 @@ def trainer(model, archs, batch, clip):
         optimizer.step()
 
     return train
+
+
+def graphs(space):
+    """Random graphs of a space."""
+    if isinstance(space, NASBench101):
+        every = space.enumerate()
+        return every[torch.randperm(len(every), generator=stream(0, "graphs"))[:MANY]]
+    return space.sample(MANY, rng=stream(0, "graphs"))
 
 
 def finished():
@@ -109,11 +128,11 @@ def peak():
     return 2 * 2048**3 / best
 
 
-def speed(what, work, graphs, *, reference=None, **labels):
+def speed(what, work, graphs, *, reference=None, needed=None, **labels):
     """The rows of one kind of work."""
     with FlopCounterMode(display=False) as counter:
         work()
-    operations = counter.get_total_flops() / graphs
+    operations = counter.get_total_flops() / graphs if needed is None else 1e6 * needed
     top = peak()
     found = rates(work, graphs)
     share = 100 * operations * sum(found) / len(found) / max(top, peak())
@@ -135,8 +154,8 @@ def measure():
             space = SPACES[case.space]()
             layout = space.layout.freed(keep_ends=True)
             model = case.make(layout, rng=stream(0, "generator")).to(DEVICE)
-            archs = space.sample(MANY, rng=stream(0, "graphs")).to(DEVICE)
-            latent = torch.randn(MANY, model.latent_size, generator=stream(0, "z")).to(DEVICE)
+            archs = graphs(space).to(DEVICE)
+            latent = torch.randn(FEW, model.latent_size, generator=stream(0, "z")).to(DEVICE)
             rng = stream(0, "decode")
             labels = {"benchmark": case.space, "method": f"{case.method}, {where}"}
 
@@ -149,9 +168,16 @@ def measure():
 
             train = trainer(model, archs, case.batch, case.clip)
             what = f"training, batch {case.batch}"
-            yield from speed(what, train, case.batch, reference=case.reference, **labels)
-            yield from speed("encoding", encode, MANY, **labels)
-            yield from speed("decoding", decode, MANY, **labels)
+            needs = case.needed or (None, None, None)
+            yield from speed(
+                what, train, case.batch, reference=case.reference, needed=needs[0], **labels
+            )
+            yield from speed(
+                "encoding", encode, MANY, reference=case.encoding, needed=needs[1], **labels
+            )
+            yield from speed(
+                "decoding", decode, FEW, reference=case.decoding, needed=needs[2], **labels
+            )
     torch.set_num_threads(cores)
 
 
