@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/quickstart
-# benchmarks/quickstart.py compares searches over ten seeds, half an hour of training: by hand.
-SPEED := $(filter-out benchmarks/common.py benchmarks/quickstart.py, $(wildcard benchmarks/*.py))
+# These compare searches or fits, half an hour of training each: by hand.
+SPEED := $(filter-out benchmarks/common.py benchmarks/quickstart.py benchmarks/svge_recipe.py, $(wildcard benchmarks/*.py))
 
 .PHONY: help search test test-slow bench lint clean
 help:
