@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from netwright.evaluators.table import TableEvaluator
     from netwright.evaluators.train import DIGITS_RECIPE, TrainEvaluator
     from netwright.evaluators.training import Recipe
+    from netwright.generators.arch2vec import Arch2Vec
+    from netwright.generators.dgmg import dgmg
+    from netwright.generators.dvae import DVAE
+    from netwright.generators.fit import Fit
     from netwright.generators.graphpnas import GraphPNAS
     from netwright.generators.random_graph import RandomGraph
+    from netwright.generators.svge import SVGe
     from netwright.graphs.batch import ArchitectureBatch
     from netwright.graphs.layout import Layout
     from netwright.images.digits import digits
@@ -22,11 +27,13 @@ if TYPE_CHECKING:
     from netwright.networks.nasbench101 import nasbench101_network
     from netwright.networks.nasbench201 import nasbench201_network
     from netwright.rng import stream
+    from netwright.runs.fits import FitRun
     from netwright.runs.run import Run
     from netwright.searchers.base import Proposals, Searcher
     from netwright.searchers.random import RandomSearch
     from netwright.searchers.reinforce import Reinforce
     from netwright.spaces.base import SearchSpace
+    from netwright.spaces.enas import ENAS
     from netwright.spaces.nasbench101 import NASBench101
     from netwright.spaces.nasbench201 import NASBench201
     from netwright.spaces.toy import Toy
@@ -35,11 +42,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Arch2Vec": "generators.arch2vec",
     "ArchitectureBatch": "graphs.batch",
     "Cached": "evaluators.cached",
     "DIGITS_RECIPE": "evaluators.train",
+    "DVAE": "generators.dvae",
+    "ENAS": "spaces.enas",
     "Evaluation": "evaluation",
     "Evaluator": "evaluation",
+    "Fit": "generators.fit",
+    "FitRun": "runs.fits",
     "GraphPNAS": "generators.graphpnas",
     "Isolated": "evaluators.isolated",
     "Layout": "graphs.layout",
@@ -51,12 +63,14 @@ _HOME = {
     "Recipe": "evaluators.training",
     "Reinforce": "searchers.reinforce",
     "Run": "runs.run",
+    "SVGe": "generators.svge",
     "SearchSpace": "spaces.base",
     "Searcher": "searchers.base",
     "Table": "tables.format",
     "TableEvaluator": "evaluators.table",
     "Toy": "spaces.toy",
     "TrainEvaluator": "evaluators.train",
+    "dgmg": "generators.dgmg",
     "digits": "images.digits",
     "folder": "images.folder",
     "nasbench101_network": "networks.nasbench101",
@@ -66,10 +80,15 @@ _HOME = {
 
 __all__ = [
     "DIGITS_RECIPE",
+    "DVAE",
+    "ENAS",
+    "Arch2Vec",
     "ArchitectureBatch",
     "Cached",
     "Evaluation",
     "Evaluator",
+    "Fit",
+    "FitRun",
     "GraphPNAS",
     "Isolated",
     "Layout",
@@ -81,12 +100,14 @@ __all__ = [
     "Recipe",
     "Reinforce",
     "Run",
+    "SVGe",
     "SearchSpace",
     "Searcher",
     "Table",
     "TableEvaluator",
     "Toy",
     "TrainEvaluator",
+    "dgmg",
     "digits",
     "folder",
     "nasbench101_network",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from netwright.cli import latent
-from netwright.cli.options import Json, Quiet
+from netwright.cli.options import Json, Quiet, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, default_tables, slug
@@ -129,6 +129,14 @@ def reproduce(
             help="Of svge table1: rows with this in their name, as enas/dvae. Repeatable."
         ),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Of svge: any setting of the fits, e.g. --set device=cuda. Repeatable.",
+        ),
+    ] = None,
     tables: Tables = None,
     run: RunsIn = None,
     out: Out = None,
@@ -157,6 +165,7 @@ def reproduce(
             "first_seed": first_seed,
             "only": only or None,
             "scale": None if scale == "laptop" else scale,
+            "set": option or None,
         }
         words = {name: value for name, value in shown.items() if value is not None}
         latent.reproduce_svge(
@@ -164,6 +173,7 @@ def reproduce(
             latent.scale_of(scale),
             seeds=range(first, first + (seeds or 1)),
             only=only or (),
+            changes=settings(option),
             tables=tables,
             run=run,
             out=out,
@@ -172,8 +182,8 @@ def reproduce(
             quiet=quiet,
         )
         return
-    if only:
-        raise ValueError("--only is for svge table1")
+    if only or option:
+        raise ValueError("--only and --set are for svge")
     flags = {"seeds": seeds, "first_seed": first_seed}
     changes = {name: value for name, value in flags.items() if value is not None}
     described = Experiment.parse(reproduction(item, scale) | changes)

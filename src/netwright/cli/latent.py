@@ -1,14 +1,16 @@
 """What the commands do with a fit: its page, its samples, and `netwright reproduce svge`."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from netwright.cli.fit import execute, open_run
 from netwright.cli.output import print_json, remark, say
 from netwright.config.fits import FitConfig, load_generator, make_fit
 from netwright.config.objects import make_space
+from netwright.config.schema import merge
 from netwright.generators.fit import Record
 from netwright.reproductions import isomorphism, learning, svge
 from netwright.reproductions.experiment import default_tables
@@ -59,6 +61,7 @@ def reproduce_svge(
     *,
     seeds: Sequence[int],
     only: Sequence[str],
+    changes: Mapping[str, Any],
     tables: Path | None,
     run: Path | None,
     out: Path | None,
@@ -81,17 +84,17 @@ def reproduce_svge(
     path = path.with_name(path.name.removesuffix(".json"))
     folder = run or Path("runs") / ("svge" if scale == "laptop" else f"svge-{scale}")
     command = shlex.join(["netwright", "reproduce", "svge", item, *options])
-    tables = tables or default_tables()
+    plan = _Plan(folder, scale, seeds, tables or default_tables(), changes)
     if item == "table1":
-        rows = _table1(folder, scale, seeds, only, tables, path, command, quiet=quiet)
+        rows = _table1(plan, only, path, command, quiet=quiet)
     elif item == "isomorphism":
-        fit = _fitted(Cell("nasbench101", "svge"), folder, scale, tables, seeds[0], quiet=quiet)
+        fit = _fitted(Cell("nasbench101", "svge"), plan, seeds[0], quiet=quiet)
         rows = isomorphism.experiment(fit, limit=500 if scale == "smoke" else None)
         write_results(
             path, rows, title=isomorphism.TITLE, note=isomorphism.NOTE, command=command, seeds=seeds
         )
     else:
-        fit = _fitted(Cell("nasbench101", "svge"), folder, scale, tables, seeds[0], quiet=quiet)
+        fit = _fitted(Cell("nasbench101", "svge"), plan, seeds[0], quiet=quiet)
         rows = _figure(item, fit, path, command, seeds[0])
     if json:
         print_json({"results": f"{path}.json", "rows": [asdict(row) for row in rows]})
@@ -104,24 +107,32 @@ def reproduce_svge(
         say(f"wrote {path}.json and {path.name}.md")
 
 
+class _Plan(NamedTuple):
+    """How an item is to be carried out: where, at which scale, with which seeds and settings."""
+
+    folder: Path
+    scale: Scale
+    seeds: Sequence[int]
+    tables: Path
+    changes: Mapping[str, Any]
+
+    def config(self, cell: Cell, seed: int) -> FitConfig:
+        """Return the fit of a row."""
+        described = svge.fit_config(cell, self.scale, self.tables, seed=seed).resolved()
+        return FitConfig.parse(merge(described, self.changes))
+
+
 def _table1(
-    folder: Path,
-    scale: Scale,
-    seeds: Sequence[int],
-    only: Sequence[str],
-    tables: Path,
-    path: Path,
-    command: str,
-    *,
-    quiet: bool,
+    plan: _Plan, only: Sequence[str], path: Path, command: str, *, quiet: bool
 ) -> list[Row]:
     """Fit and measure every row, and publish those that are finished."""
+    folder, scale, seeds = plan.folder, plan.scale, plan.seeds
     chosen = svge.cells(only)
     for cell in chosen:  # all settings and tables, before anything starts
-        svge.fit_config(cell, scale, tables)
+        plan.config(cell, seeds[0])
     for cell in chosen:
         for seed in seeds:
-            opened = _fitted(cell, folder, scale, tables, seed, quiet=quiet)
+            opened = _fitted(cell, plan, seed, quiet=quiet)
             if not quiet:
                 remark(f"{cell.name}: taking the measures")
             svge.measured(opened, scale, seed=seed)
@@ -153,12 +164,10 @@ def _table1(
     return rows
 
 
-def _fitted(
-    cell: Cell, folder: Path, scale: Scale, tables: Path, seed: int, *, quiet: bool
-) -> FitRun:
+def _fitted(cell: Cell, plan: _Plan, seed: int, *, quiet: bool) -> FitRun:
     """Carry the fit of a row out, or go on with it."""
-    config = svge.fit_config(cell, scale, tables, seed=seed)
-    opened = open_run(svge.fit_folder(folder, cell, seed), config)
+    config = plan.config(cell, seed)
+    opened = open_run(svge.fit_folder(plan.folder, cell, seed), config)
     prepared = make_fit(config)
     state = opened.state()
     if state is None or not prepared.finished_in(state):
