@@ -29,7 +29,7 @@ def header(page: LatentPage, space: SearchSpace) -> Section:
     facts = [
         ("Parameters", f"{page.parameters:,}"),
         ("Graphs seen", f"{page.graphs:,}"),
-        ("Epochs", f"{page.epochs:,}"),
+        ("Epochs", f"{page.epochs:,.1f}".removesuffix(".0")),
         ("Training", words.duration(page.seconds)),
     ]
     tiles = [element("div", element("dt", n), element("dd", value)) for n, value in facts]

@@ -74,7 +74,7 @@ def latent_page(
         latent_size=generator.latent_size,
         parameters=_parameters(generator),
         graphs=graphs,
-        epochs=graphs // len(train),
+        epochs=graphs / len(train),
         seconds=history[-1]["seconds"] if history else 0.0,
         history=history,
         plane=Plane(points, score, name, _shares(plane), width, cells, cell_score),
