@@ -153,7 +153,7 @@ class LatentPage:
     latent_size: int
     parameters: int
     graphs: int
-    epochs: float
+    epochs: int | float
     seconds: float
     history: Sequence[Mapping[str, Any]] = ()
     plane: Plane | None = None
