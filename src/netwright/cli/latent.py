@@ -6,12 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from netwright.cli.fit import execute, open_run
 from netwright.cli.output import print_json, remark, say
-from netwright.config.fits import FitConfig, load_generator, make_fit
+from netwright.config.fits import FitConfig, load_generator, make_fit, read_graphs
 from netwright.config.objects import make_space
 from netwright.config.schema import merge
+from netwright.generators.base import HasLatent
 from netwright.generators.fit import Record
+from netwright.generators.latent import encode_means
+from netwright.graphs.batch import ArchitectureBatch
 from netwright.reproductions import isomorphism, learning, svge
 from netwright.reproductions.experiment import default_tables
 from netwright.reproductions.latent_page import latent_page, scores_of
@@ -21,6 +26,8 @@ from netwright.rng import stream
 from netwright.runs.fits import FitRun
 from netwright.spaces.base import rejection_sample
 
+#: Training graphs whose encodings tell where in the latent space to draw.
+_ENCODED = 5000
 ITEMS = ("table1", "fig2", "fig3-left", "isomorphism")
 _ONE_FIT = "--only and --seeds are for table1, --first-seed chooses the fit"
 
@@ -47,12 +54,27 @@ def report_fit(folder: Path, out: Path | None, table: Path | None, metric: str |
 
 
 def sample_fit(folder: Path, n: int, seed: int) -> list[str]:
-    """Draw valid architectures from the generator of a fit, in their space's text form."""
+    """Draw valid architectures from the generator of a fit, in their space's text form.
+
+    Latent points are drawn with the mean and the standard deviation of the encodings of training
+    graphs, as by the published protocol: with a small weight of the divergence, encodings are not
+    distributed like the prior.
+    """
     run = FitRun.open(folder)
-    space = make_space(FitConfig.parse(run.config).space)
-    generator = load_generator(run)
+    config = FitConfig.parse(run.config)
+    space, generator = make_space(config.space), load_generator(run)
     rng = stream(seed, "sample")
-    return space.to_text(rejection_sample(space, n, lambda m: generator.sample(m, rng=rng)))
+    if not isinstance(generator, HasLatent):
+        archs = rejection_sample(space, n, lambda count: generator.sample(count, rng=rng))
+        return space.to_text(archs)
+    known = encode_means(generator, read_graphs(config, space).train[:_ENCODED])
+    mean, sd, decode = known.mean(dim=0), known.std(dim=0), generator.decode
+
+    def draw(count: int) -> ArchitectureBatch:
+        noise = torch.randn(count, len(mean), generator=rng, dtype=mean.dtype)
+        return decode(mean + sd * noise, rng=rng)
+
+    return space.to_text(rejection_sample(space, n, draw))
 
 
 def reproduce_svge(
