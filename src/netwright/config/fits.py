@@ -1,7 +1,7 @@
 """What a fit is, as validated data, and the objects it stands for."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from netwright.config.objects import call, load_object, make_space
-from netwright.config.schema import OpenConfig, SpaceConfig, first_problem, merge, read_toml
+from netwright.config.schema import Described, OpenConfig, SpaceConfig, first_problem
 from netwright.generators.arch2vec import Arch2Vec
 from netwright.generators.base import Generator, HasLatent
 from netwright.generators.dgmg import dgmg
@@ -123,7 +123,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-class FitConfig(_Strict):
+class FitConfig(Described):
     """One fit, from the space to the seed.
 
     ``layout`` is what the generator is told of the space: "free", its sizes and vocabulary and
@@ -137,32 +137,6 @@ class FitConfig(_Strict):
     recipe: RecipeConfig = RecipeConfig()
     seed: int = 0
     device: str = "cpu"
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "FitConfig":
-        """Validate ``values``.
-
-        Raises:
-            ValueError: In one line, naming the first setting that is wrong.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise ValueError(first_problem(error)) from None
-
-    @classmethod
-    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> "FitConfig":
-        """Read a TOML file; ``overrides`` win over what it says.
-
-        Raises:
-            ValueError: If the file is no TOML, or a setting is wrong.
-            FileNotFoundError: If there is no such file.
-        """
-        return cls.parse(merge(read_toml(path), overrides or {}))
-
-    def resolved(self) -> dict[str, Any]:
-        """Return every setting, defaults included, as plain values; unset ones are left out."""
-        return self.model_dump(mode="json", exclude_none=True)
 
 
 class Split(NamedTuple):

@@ -7,7 +7,7 @@ the names here. `netwright.config.objects` makes objects of them.
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,41 @@ from netwright.search import Mode
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+D = TypeVar("D", bound="Described")
+
+
+class Described(BaseModel):
+    """Something as a whole, a search or a fit, as it stands in a TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls: type[D], values: Mapping[str, Any]) -> D:
+        """Validate ``values``.
+
+        Raises:
+            ValueError: In one line, naming the first setting that is wrong.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
+
+    @classmethod
+    def load(cls: type[D], path: Path, overrides: Mapping[str, Any] | None = None) -> D:
+        """Read a TOML file; ``overrides`` win over what it says.
+
+        Raises:
+            ValueError: If the file is no TOML, or a setting is wrong.
+            FileNotFoundError: If there is no such file.
+        """
+        return cls.parse(merge(read_toml(path), overrides or {}))
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting, defaults included, as plain values; unset ones are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class OpenConfig(BaseModel):
@@ -203,7 +238,7 @@ MethodConfig = RandomConfig | LocalConfig | GraphPNASConfig | CustomConfig
 EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
 
 
-class RunConfig(_Strict):
+class RunConfig(Described):
     """One search, from the space to the seed."""
 
     space: Annotated[SpaceConfig, BeforeValidator(_named)]
@@ -214,32 +249,6 @@ class RunConfig(_Strict):
     seed: int = 0
     workers: int = Field(1, ge=1)
     mode: Mode = "batch"
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "RunConfig":
-        """Validate ``values``.
-
-        Raises:
-            ValueError: In one line, naming the first setting that is wrong.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise ValueError(first_problem(error)) from None
-
-    @classmethod
-    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> "RunConfig":
-        """Read a TOML file; ``overrides`` win over what it says.
-
-        Raises:
-            ValueError: If the file is no TOML, or a setting is wrong.
-            FileNotFoundError: If there is no such file.
-        """
-        return cls.parse(merge(read_toml(path), overrides or {}))
-
-    def resolved(self) -> dict[str, Any]:
-        """Return every setting, defaults included, as plain values; unset ones are left out."""
-        return self.model_dump(mode="json", exclude_none=True)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -11,12 +11,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from netwright.config.schema import RunConfig, first_problem, read_toml
+from netwright.config.schema import Described, RunConfig, read_toml
 
 Kind = Literal["accuracy", "error", "regret", "optimum"]
 _KINDS: dict[str, Kind] = {
@@ -138,7 +137,7 @@ class Cell(NamedTuple):
         return tuple(b for b in self.benchmark.budgets if most is None or b <= most)
 
 
-class Experiment(_Strict):
+class Experiment(Described):
     """Every method on every benchmark with every seed."""
 
     title: str = "Experiment"
@@ -169,26 +168,14 @@ class Experiment(_Strict):
         return self
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "Experiment":
-        """Validate ``values``.
-
-        Raises:
-            ValueError: In one line, naming the first setting that is wrong.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise ValueError(first_problem(error)) from None
-
-    @classmethod
-    def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> "Experiment":
-        """Read a TOML file; ``changes`` win over what it says.
+    def load(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> "Experiment":
+        """Read a TOML file, by default titled by its name; ``overrides`` win over what it says.
 
         Raises:
             ValueError: If the file is no TOML, or a setting is wrong.
             FileNotFoundError: If there is no such file.
         """
-        return cls.parse({"title": Path(path).stem, **read_toml(path), **(changes or {})})
+        return cls.parse({"title": Path(path).stem, **read_toml(path), **(overrides or {})})
 
     @property
     def seed_list(self) -> range:
