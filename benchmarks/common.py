@@ -3,7 +3,10 @@
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
+
+import torch
 
 from netwright.results import write_results
 
@@ -24,6 +27,27 @@ def timed(clock, call, /, *args, **options):
     start = clock()
     value = call(*args, **options)
     return value, clock() - start
+
+
+def finished(device):
+    """Wait for what runs on the device."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def rates(work, graphs, *, seconds, device, at_least=0.0):
+    """Graphs per second of each repetition, or of repetitions that together take ``at_least``."""
+    work()
+    found, end = [], time.monotonic() + seconds
+    while time.monotonic() < end or len(found) < 3:
+        finished(device)
+        start, done = time.perf_counter(), 0
+        while not done or time.perf_counter() < start + at_least:
+            work()
+            done += graphs
+        finished(device)
+        found.append(done / (time.perf_counter() - start))
+    return found
 
 
 def show(rows):

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from common import DATA, publish, show
+from common import DATA, finished, publish, rates, show
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.generators.graphpnas import GraphPNAS
@@ -64,33 +64,14 @@ def lessons(layout, p, seeds, hidden):
     return made
 
 
-def finished():
-    """Wait for what runs on the device."""
-    if DEVICE != "cpu":
-        torch.cuda.synchronize()
-
-
-def rates(work, graphs):
-    """Graphs per second of each repetition, by the wall clock."""
-    work()
-    found, end = [], time.monotonic() + SECONDS
-    while time.monotonic() < end or len(found) < 3:
-        finished()
-        start = time.perf_counter()
-        work()
-        finished()
-        found.append(graphs / (time.perf_counter() - start))
-    return found
-
-
 def gflops(a, b):
     """Operations per second of the fastest of many products, in 1e9."""
     operations, best = 2 * a.numel() * b.shape[-1], float("inf")
     for _ in range(50):
-        finished()
+        finished(DEVICE)
         start = time.perf_counter()
         torch.matmul(a, b)
-        finished()
+        finished(DEVICE)
         best = min(best, time.perf_counter() - start)
     return operations / best / 1e9
 
@@ -107,7 +88,7 @@ def speed(what, benchmark, work, graphs, shapes, reference, hidden):
     a, b = (torch.randn(shape, device=DEVICE) for shape in shapes)
     square = torch.randn(2048, 2048, device=DEVICE)
     involved, top = gflops(a, b), gflops(square, square)
-    found = rates(work, graphs)
+    found = rates(work, graphs, seconds=SECONDS, device=DEVICE)
     involved, top = max(involved, gflops(a, b)), max(top, gflops(square, square))
     mean = sum(found) / len(found) * operations
 

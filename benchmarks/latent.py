@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from common import publish, show
+from common import finished, publish, rates, show
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.generators.arch2vec import Arch2Vec
@@ -95,35 +95,14 @@ def graphs(space):
     return space.sample(MANY, rng=stream(0, "graphs"))
 
 
-def finished():
-    """Wait for what runs on the device."""
-    if DEVICE != "cpu":
-        torch.cuda.synchronize()
-
-
-def rates(work, graphs):
-    """Graphs per second of each tenth of a second or longer, by the wall clock."""
-    work()
-    found, end = [], time.monotonic() + SECONDS
-    while time.monotonic() < end or len(found) < 3:
-        finished()
-        start, done = time.perf_counter(), 0
-        while time.perf_counter() < start + 0.1:
-            work()
-            done += graphs
-        finished()
-        found.append(done / (time.perf_counter() - start))
-    return found
-
-
 def peak():
     """Operations per second of the fastest of several large products."""
     a, best = torch.randn(2048, 2048, device=DEVICE), float("inf")
     for _ in range(10):
-        finished()
+        finished(DEVICE)
         start = time.perf_counter()
         torch.mm(a, a)
-        finished()
+        finished(DEVICE)
         best = min(best, time.perf_counter() - start)
     return 2 * 2048**3 / best
 
@@ -134,7 +113,7 @@ def speed(what, work, graphs, *, reference=None, needed=None, **labels):
         work()
     operations = counter.get_total_flops() / graphs if needed is None else 1e6 * needed
     top = peak()
-    found = rates(work, graphs)
+    found = rates(work, graphs, seconds=SECONDS, device=DEVICE, at_least=0.1)
     share = 100 * operations * sum(found) / len(found) / max(top, peak())
     for metric, values, compared in (
         ("graphs per second", found, reference),
