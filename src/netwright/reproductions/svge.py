@@ -252,30 +252,39 @@ def smoothness_rows(page: LatentPage, item: str) -> list[Row]:
 
 
 def rows_of(found: Sequence[Measures]) -> list[Row]:
-    """Return the rows of the results, seeds of a row and a way of decoding together."""
+    """Return the rows of the results, the published measures first; seeds of a row together."""
+    names = dict.fromkeys(name for one in found for name in one.measured.percent())
+    others = [name for name in names if name not in MEASURES]
+    ways_of = list(dict.fromkeys((one.cell, one.decoding) for one in found))
     rows = []
-    for cell, decoding in dict.fromkeys((one.cell, one.decoding) for one in found):
-        mine = [one for one in found if (one.cell, one.decoding) == (cell, decoding)]
-        paper = PUBLISHED.get(cell)
-        for name in mine[0].measured.percent():
-            values = [one.measured.percent()[name] for one in mine]
-            values = [value for value in values if not math.isnan(value)]  # NaN: nothing valid
-            if not values:
-                continue
-            # The paper's union was its forward graph; the constrained form is not the paper's.
-            shown = paper is not None and name in MEASURES and decoding != "valid only"
-            rows.append(
-                Row.of(
-                    cell.space,
-                    name,
-                    values,
-                    method=METHODS[cell.method],
-                    preset=decoding or None,
-                    budget=mine[0].graphs,
-                    paper=paper[MEASURES.index(name)] if shown and paper else None,
-                )
-            )
+    for group in (MEASURES, others):
+        for cell, decoding in ways_of:
+            mine = [one for one in found if (one.cell, one.decoding) == (cell, decoding)]
+            for name in group:
+                rows += _row(cell, decoding, name, mine)
     return rows
+
+
+def _row(cell: Cell, decoding: str, name: str, found: Sequence[Measures]) -> list[Row]:
+    """Return the row of a measure, or none where nothing valid was decoded."""
+    values = [one.measured.percent()[name] for one in found]
+    values = [value for value in values if not math.isnan(value)]
+    if not values:
+        return []
+    paper = PUBLISHED.get(cell)
+    # The constrained form is not the paper's.
+    shown = paper is not None and name in MEASURES and decoding != "valid only"
+    return [
+        Row.of(
+            cell.space,
+            name,
+            values,
+            method=METHODS[cell.method],
+            preset=decoding or None,
+            budget=found[0].graphs,
+            paper=paper[MEASURES.index(name)] if shown and paper else None,
+        )
+    ]
 
 
 def learning_rows(curves: Sequence[learning.Curve], epoch: Mapping[str, int]) -> list[Row]:
