@@ -45,8 +45,8 @@ class Recipe:
         valid_graphs: Validation graphs looked at for a record, the first ones.
         stop_after: Ends the fit after so many periods without a lower validation loss; None for
             never.
-        precision: "float32"; on a GPU also "tf32" for matrix products, or "bf16" for what is not
-            sensitive (automatic mixed precision).
+        precision: "float32"; "tf32" for matrix products on a GPU; or "bf16", for matrix products
+            where that is safe (automatic mixed precision), which pays on a GPU.
         compile: Whether to compile the loss (`torch.compile`).
     """
 
@@ -205,7 +205,9 @@ class Fit:
         for group in self._optimiser.param_groups:
             group["lr"] = self._learning_rate(self.graphs + len(batch))
         self._optimiser.zero_grad()
-        loss = self._loss(self.train[batch], stream(self.seed, f"fit/step/{self.steps}"))
+        rng, mixed = stream(self.seed, f"fit/step/{self.steps}"), recipe.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            loss = self._loss(self.train[batch], rng)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise RuntimeError(
@@ -330,11 +332,10 @@ def _plateaus(losses: list[float], patience: int) -> int:
 
 @contextmanager
 def _precision(precision: str) -> Iterator[None]:
-    """Set the precision of matrix products on a GPU, and restore it."""
+    """Set the precision of matrix products of single-precision numbers, and restore it."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
     try:
-        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
-            yield
+        yield
     finally:
         torch.set_float32_matmul_precision(before)

@@ -86,6 +86,7 @@ def gru(
 ) -> Float[Tensor, "row hidden"]:
     """`nn.GRUCell`, given input and state times their weights, biases added."""
     size = state.shape[1]
+    of_input, of_state = of_input.to(state.dtype), of_state.to(state.dtype)  # from autocast
     gates_of_input, of_input = of_input.split([2 * size, size], dim=1)
     gates_of_state, of_state = of_state.split([2 * size, size], dim=1)
     reset, keep = torch.sigmoid(gates_of_input + gates_of_state).chunk(2, dim=1)

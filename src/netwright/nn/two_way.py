@@ -124,7 +124,8 @@ class TwoWayPropagation(nn.Module):
         recur_bias = torch.stack([cell.bias_hh for cell in cells]).unflatten(1, (3, half))
         both = receive_bias + recur_bias
         factors = torch.cat([linear, shift[:, :, None]], dim=2)
-        product = torch.bmm(receive.flatten(1, 2), factors).unflatten(1, (3, half))
+        with torch.autocast(receive.device.type, enabled=False):
+            product = torch.bmm(receive.flatten(1, 2), factors).unflatten(1, (3, half))
         # New comes first in what messages give and last in what states give, so that reset and
         # keep, which need the sum of the two, lie side by side.
         new_first = [2, 0, 1]
@@ -161,9 +162,10 @@ class TwoWayPropagation(nn.Module):
             weights: What `merged` returned, if it has been called before.
         """
         into, own = self.merged() if weights is None else weights
-        out: Tensor = _Rounds.apply(  # type: ignore[no-untyped-call]  # torch does not type it
-            Neighbours.of(adj), state.flatten(0, 1), into, own
-        )
+        with torch.autocast(state.device.type, enabled=False):  # works in place, in one precision
+            out: Tensor = _Rounds.apply(  # type: ignore[no-untyped-call]  # torch does not type it
+                Neighbours.of(adj), state.to(into.dtype).flatten(0, 1), into, own
+            )
         return out.view_as(state)
 
 
@@ -206,6 +208,11 @@ class _Rounds(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Float[Tensor, "node both"]) -> tuple[Tensor | None, ...]:
         """Return the gradients of `forward`'s arguments."""
+        with torch.autocast(grad.device.type, enabled=False):
+            return _Rounds._gradients(ctx, grad)
+
+    @staticmethod
+    def _gradients(ctx: Any, grad: Float[Tensor, "node both"]) -> tuple[Tensor | None, ...]:
         routes: Neighbours = ctx.routes
         into, own, *saved = ctx.saved_tensors
         half, width = grad.shape[1] // 2, into.shape[2] // 2
