@@ -69,8 +69,10 @@ def experiment(run: FitRun, *, limit: int | None = None) -> list[Row]:
     made = {"method": config.method.name}
     return [
         Row.of(name, "cells with another order", [float(cells)], **made),
-        Row.of(name, "isomorphic pairs", [float(pairs)], paper=11_606, **made),
-        Row.of(name, "pairs mapped to one point", [100 * same / max(pairs, 1)], paper=100, **made),
+        Row.of(name, "isomorphic pairs", [float(pairs)], paper=11_606.0, **made),
+        Row.of(
+            name, "pairs mapped to one point", [100 * same / max(pairs, 1)], paper=100.0, **made
+        ),
         Row.of(name, "largest difference of a pair, in sd", [furthest], **made),
         Row.of(name, "smallest difference of two cells, in sd", [float(between.min())], **made),
     ]

@@ -282,7 +282,7 @@ def _row(cell: Cell, decoding: str, name: str, found: Sequence[Measures]) -> lis
             method=METHODS[cell.method],
             preset=decoding or None,
             budget=found[0].graphs,
-            paper=paper[MEASURES.index(name)] if shown and paper else None,
+            paper=float(paper[MEASURES.index(name)]) if shown and paper else None,
         )
     ]
 
@@ -300,7 +300,7 @@ def learning_rows(curves: Sequence[learning.Curve], epoch: Mapping[str, int]) ->
             seen = learning.reached(records, share)
             if seen is not None:
                 name = f"graphs seen until {share:.0%} are reconstructed"
-                rows.append(Row.of(space, name, [seen], method=method))
+                rows.append(Row.of(space, name, [float(seen)], method=method))
         end = learning.foretold(records, 300 * epoch[space])
         if end is not None:
             name = "accuracy foretold for 300 epochs"
