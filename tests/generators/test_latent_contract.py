@@ -12,7 +12,7 @@ from netwright.testing.generators import GENERATOR_CHECKS
 from netwright.testing.latent import LATENT_CHECKS
 
 GENERATORS = {
-    "arch2vec": partial(Arch2Vec, hidden=32, node_latent=6, dropout=0.0),
+    "arch2vec": partial(Arch2Vec, hidden=32, node_latent=6, dropout=0.0, noise=0.1),
     "dvae": partial(DVAE, hidden=24, latent_size=8),
     "dgmg": partial(dgmg, hidden=32, latent_size=8),
     "svge": partial(SVGe, hidden=24, latent_size=8),
