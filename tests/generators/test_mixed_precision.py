@@ -37,7 +37,7 @@ def test_the_loss_and_its_gradient_stay(make):
     assert [a is None for a in wanted] == [b is None for b in found]
     assert all(b.dtype == torch.float32 for b in found if b is not None)
     a, b = (torch.cat([g.flatten() for g in side if g is not None]) for side in (wanted, found))
-    assert (a - b).norm() <= 0.1 * a.norm()
+    assert (a - b).norm() <= 0.3 * a.norm()
 
 
 def test_a_fit_in_mixed_precision():
