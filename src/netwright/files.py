@@ -11,7 +11,7 @@ from typing import Any
 import filelock
 import safetensors
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 #: A nested dict (string keys) or list of tensors and JSON values.
 type_of_state = dict[str, Any]
@@ -87,10 +87,11 @@ def load_state(path: Path) -> type_of_state:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is truncated, altered, or not a state file.
     """
+    data = Path(path).read_bytes()  # at once: another process may replace the file
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors = load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         if metadata["checksum"] != _checksum(metadata["tree"], tensors):
             raise ValueError("its checksum is wrong")
         tree = json.loads(metadata["tree"])

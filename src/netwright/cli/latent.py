@@ -201,8 +201,7 @@ def _figure(item: str, run: FitRun, path: Path, command: str, seed: int) -> list
     """Draw a figure, and write how smooth the latent space is beside it."""
     from netwright.report.latent_figures import fig2_svg, fig3_left_svg
 
-    width = 0.3 if item == "fig3-left" else None
-    page, space = latent_page(run, scores=scores_of(run, None, None), half_width=width, seed=seed)
+    page, space = latent_page(run, scores=scores_of(run, None, None), seed=seed)
     assert page.circle is not None
     assert page.plane is not None
     assert page.lines is not None

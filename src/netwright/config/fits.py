@@ -250,6 +250,8 @@ def make_recipe(config: FitConfig, graphs: int) -> Recipe:
         for name in ("batch_size", "learning_rate", "schedule", "warmup", "clip")
     }
     total = given.graphs or max(1, round((given.epochs or preset.epochs) * graphs))
+    if given.warmup is None:
+        chosen["warmup"] = min(preset.warmup, total // 10)
     rest = given.model_dump(exclude={"preset", "epochs", "graphs", *chosen})
     return replace(Recipe(total), **chosen, **rest)
 
@@ -326,13 +328,27 @@ def _distinct_sample(space: SearchSpace, n: int, *, rng: torch.Generator) -> Arc
     Raises:
         ValueError: If the space seems to have fewer.
     """
+    if isinstance(space, Enumerable) and space.size < 4 * n:  # draws would repeat too often
+        archs = space.enumerate()
+        return archs[torch.randperm(len(archs), generator=rng)[: _insist(n, len(archs), space)]]
     kept = ArchitectureBatch.empty(space.layout.max_nodes)
     for _ in range(20):
         kept = ArchitectureBatch.cat([kept, space.sample(2 * (n - len(kept)), rng=rng)])
         kept = kept[hashing.first_of_each(space.keys(kept))]
         if len(kept) >= n:
-            return kept[:n]
-    raise ValueError(
-        f"{space.name} hardly has {n} architectures: {len(kept)} found, so take a smaller "
-        "data.sample"
-    )
+            break
+    return kept[: _insist(n, len(kept), space)]
+
+
+def _insist(wanted: int, found: int, space: SearchSpace) -> int:
+    """Return the number wanted.
+
+    Raises:
+        ValueError: If fewer were found.
+    """
+    if found < wanted:
+        raise ValueError(
+            f"{space.name} hardly has {wanted} architectures: {found} found, so take a smaller "
+            "data.sample"
+        )
+    return wanted

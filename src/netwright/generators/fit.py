@@ -146,7 +146,8 @@ class Fit:
         """Train, yielding after every step: a record at the end of a period, else None.
 
         Raises:
-            RuntimeError: If the loss is not finite; parameters are those before the step.
+            RuntimeError: If the loss or its gradient is not finite; parameters are those before
+                the step.
         """
         while not self.finished:
             start = time.monotonic()
@@ -214,8 +215,12 @@ class Fit:
                 f"the loss is {value} after {self.graphs} graphs: try a smaller learning rate"
             )
         loss.backward()
-        if recipe.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.generator.parameters(), recipe.clip)
+        limit = math.inf if recipe.clip is None else recipe.clip
+        norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), limit)
+        if not bool(norm.isfinite()):
+            raise RuntimeError(
+                f"the gradient is not finite after {self.graphs} graphs: lower the learning rate"
+            )
         self._optimiser.step()
         self.graphs += len(batch)
         self.steps += 1
@@ -260,10 +265,10 @@ class Fit:
     def _validation_loss(self) -> float | None:
         if not len(self.valid):
             return None
-        total = 0.0
+        total, rng = 0.0, stream(self.seed, "fit/valid")
         for start in range(0, len(self.valid), _CHUNK):
             some = self.valid[start : start + _CHUNK]
-            total += float(self._loss(some, stream(self.seed, "fit/valid"))) * len(some)
+            total += float(self._loss(some, rng)) * len(some)
         return total / len(self.valid)
 
     @torch.no_grad()

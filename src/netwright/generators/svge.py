@@ -26,7 +26,7 @@ Deviations, from the paper (P) or the released code (R):
   `netwright.graphs.layout.Layout.freed` with ``keep_ends``).
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -46,6 +46,7 @@ from netwright.rng import child, scoped
 
 Variant = Literal["paper", "released"]
 Backward = Literal["shared", "separate", "none"]
+Propagate = Literal["two-way", "joint"]
 Direction = Literal["forward", "backward", "union"]
 
 
@@ -68,7 +69,8 @@ class SVGe(Generator):
         rng: Draws the initial parameters.
 
     Raises:
-        ValueError: If a backward decoder is asked for and the layout cannot be read backwards.
+        ValueError: If an option is none of its values, or a backward decoder is asked for and the
+            layout cannot be read backwards.
     """
 
     #: Parameters fit layouts of any number of nodes.
@@ -83,12 +85,19 @@ class SVGe(Generator):
         rounds: int = 2,
         variant: Variant = "paper",
         backward: Backward | None = None,
-        propagation: Literal["two-way", "joint"] = "two-way",
+        propagation: Propagate = "two-way",
         kl_weight: float = 0.005,
         noise: float | None = None,
         rng: torch.Generator,
     ) -> None:
         super().__init__()
+        for name, value, known in (
+            ("variant", variant, get_args(Variant)),
+            ("backward", backward or "none", get_args(Backward)),
+            ("propagation", propagation, get_args(Propagate)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}: {value!r} is not one of {', '.join(known)}")
         turned = None if backward == "none" else layout.reversed()
         if backward is not None and backward != "none" and turned is None:
             raise ValueError(

@@ -93,8 +93,9 @@ _SMOOTH = (
 )
 FIGURE_NOTES = {
     "fig2": f"The likeliest graph at each of 14 points. {_SMOOTH}",
-    "fig3-left": "Encodings of training cells above 75 % validation accuracy, and what a grid of "
-    f"half width 0.3 in their plane decodes to. {_SMOOTH}",
+    "fig3-left": "Encodings of training cells above 75 % validation accuracy, and what a grid in "
+    "their plane decodes to. The grid reaches as far as two standard deviations of the encodings "
+    f"(the paper's 0.3 belongs to a latent space of another scale). {_SMOOTH}",
 }
 
 
