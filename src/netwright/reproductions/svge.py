@@ -303,7 +303,8 @@ def learning_rows(curves: Sequence[learning.Curve], epoch: Mapping[str, int]) ->
                 name = f"graphs seen until {share:.0%} are reconstructed"
                 rows.append(Row.of(space, name, [float(seen)], method=method))
         end = learning.foretold(records, 300 * epoch[space])
-        if end is not None:
+        # A curve that has not come half the way tells nothing about its end.
+        if end is not None and (records[-1].reconstruction or 0) >= 0.5:
             name = "accuracy foretold for 300 epochs"
             rows.append(Row.of(space, name, [100 * end], method=method))
         last = records[-1]
