@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 
+from netwright.config.fits import FitConfig, make_fit
 from netwright.files import load_state
 from netwright.rng import stream
 from netwright.runs.fits import FitRun
@@ -115,11 +116,14 @@ def test_the_command_given_again_does_nothing_and_another_is_refused(run, tmp_pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for children")
-def test_a_fit_that_was_interrupted_goes_on(run, tmp_path):
-    long = ["--set", "recipe.graphs=1600", "--set", "recipe.period=40", "--run"]
-    words = [sys.executable, "-m", "netwright", *FIT, *long, "r"]
+def test_an_interrupted_fit_says_so_and_keeps_what_it_has(run, tmp_path):
+    del run  # for its empty folder
+    endless = ["--set", "recipe.graphs=10000000", "--set", "recipe.period=40", "--run", "r"]
     child = subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [sys.executable, "-m", "netwright", *FIT, *endless],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "r" / "fit.safetensors").exists() and time.monotonic() < deadline:
@@ -129,15 +133,25 @@ def test_a_fit_that_was_interrupted_goes_on(run, tmp_path):
     assert child.returncode == 130
     assert "interrupted" in err.splitlines()[-1]
     assert "Traceback" not in err
-    assert 0 < counter(tmp_path / "r") < 1600
-    found = []
-    for i, again in enumerate((["fit", "--run"], ["resume"], [*FIT, *long])):
+    assert counter(tmp_path / "r") > 0
+
+
+def test_a_fit_that_was_stopped_goes_on(run, tmp_path):
+    words = [*FIT, "--set", "recipe.graphs=200", "--set", "recipe.period=40", "--run"]
+    code, out, err = run(*words, "whole", "--json", "--quiet")
+    assert code == 0, err
+    config = FitConfig.parse(FitRun.open("whole").config)
+    stopped = FitRun.create("r", config.resolved()).execute(make_fit(config))
+    for _ in range(3):
+        next(stopped)
+    stopped.close()
+    assert 0 < counter(tmp_path / "r") < 200
+    for i, again in enumerate((["fit", "--run"], ["resume"], words)):
         shutil.copytree("r", f"r{i}")
-        code, out, err = run(*again, f"r{i}", "--json", "--quiet")
+        code, found, err = run(*again, f"r{i}", "--json", "--quiet")
         assert code == 0, err
-        found.append(json.loads(out))
-        assert counter(tmp_path / f"r{i}") == found[-1]["graphs"] >= 1600
-    assert found[0]["train"] == found[1]["train"] == found[2]["train"]
+        assert json.loads(found)["train"] == json.loads(out)["train"]
+        assert counter(tmp_path / f"r{i}") == counter(tmp_path / "whole")
 
 
 ERRORS = [

@@ -16,7 +16,9 @@ GENERATORS = {
     "dvae": partial(DVAE, hidden=24, latent_size=8),
     "dgmg": partial(dgmg, hidden=32, latent_size=8),
     "svge": partial(SVGe, hidden=24, latent_size=8),
-    "svge, released": partial(SVGe, hidden=24, latent_size=8, variant="released"),
+    "svge, released": partial(
+        SVGe, hidden=24, latent_size=8, variant="released", kl_weight=0.0
+    ),  # its weight of the divergence grows with the batch
     "svge, separate": partial(SVGe, hidden=24, latent_size=8, backward="separate"),
     "svge, forward": partial(SVGe, hidden=24, latent_size=8, backward="none"),
 }
