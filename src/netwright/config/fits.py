@@ -79,7 +79,7 @@ class DataConfig(_Strict):
 class RecipeConfig(_Strict):
     """How to train; see `netwright.generators.fit.Recipe`.
 
-    ``preset`` gives what is not given: "fast", which needs the fewest graphs, or "paper".
+    ``preset`` gives what is not given: "fast", which needs few graphs, or "paper".
     """
 
     preset: Literal["fast", "paper"] = "fast"
