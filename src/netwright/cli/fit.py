@@ -41,7 +41,7 @@ def fit(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="fast: learns from few graphs; paper: as published, for days.")
+        str | None, typer.Option(help="fast: needs few graphs; paper: as published, for days.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random but the split.")] = None,
