@@ -209,6 +209,9 @@ class SVGe(Generator):
                 if ``within`` does not fit.
         """
         insist_latent(latent, self.latent_size)
+        if direction not in get_args(Direction):
+            known = ", ".join(get_args(Direction))
+            raise ValueError(f"direction: {direction!r} is not one of {known}")
         device = latent.device
         draws = None if mode else child(rng, device)
         if within is not None:
