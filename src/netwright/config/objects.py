@@ -32,9 +32,11 @@ from netwright.evaluators.training import Recipe
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.generators.random_graph import RandomGraph
 from netwright.graphs.layout import Layout
+from netwright.images.cifar import cifar10, cifar100
 from netwright.images.data import ImageData
 from netwright.images.digits import digits
 from netwright.images.folder import folder
+from netwright.images.idx import idx
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.toy import toy_network
@@ -61,6 +63,13 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "toy": toy_network,
     "nasbench101": nasbench101_network,
     "nasbench201": nasbench201_network,
+}
+#: Readers of images in a folder, as in ``cifar10:PATH``.
+DATA_SETS: dict[str, Callable[[str], ImageData]] = {
+    "folder": folder,
+    "idx": idx,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
 }
 
 
@@ -246,18 +255,19 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
 
 
 def make_data(name: str) -> ImageData:
-    """Read a data set: "digits", or "folder:PATH" for images of one's own.
+    """Read a data set: "digits", or images in a folder, like "folder:PATH" or "cifar10:PATH".
 
     Raises:
         ValueError: If the name is unknown or the images cannot be read.
-        FileNotFoundError: If there is no such folder.
+        FileNotFoundError: If there is no such folder, or a file is missing in it.
     """
     kind, _, path = name.partition(":")
-    if kind == "folder" and path:
-        return folder(path)
+    if kind in DATA_SETS and path:
+        return DATA_SETS[kind](path)
     if name == "digits":
         return digits()
-    raise ValueError(f"unknown data set {name!r}: use digits or folder:PATH")
+    *others, last = ["digits", *(f"{kind}:PATH" for kind in DATA_SETS)]
+    raise ValueError(f"unknown data set {name!r}: use {', '.join(others)} or {last}")
 
 
 def make_recipe(config: TrainConfig, data: ImageData) -> Recipe:
