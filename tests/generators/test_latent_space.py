@@ -12,12 +12,15 @@ from netwright.generators.base import HasLatent, complete
 from netwright.generators.dgmg import dgmg
 from netwright.generators.dvae import DVAE
 from netwright.generators.latent import (
+    Drawn,
     PrincipalPlane,
     circle,
     decoded,
     decoded_grid,
+    draw_counts,
     encode_means,
     interpolations,
+    most_frequent,
     square,
 )
 from netwright.generators.svge import SVGe
@@ -226,6 +229,74 @@ def test_many_draws_are_decoded_to_the_most_frequent_graph():
     assert single.equal(usual.decode(points, rng=rng())).all()
     with pytest.raises(ValueError, match="0 draws"):
         decoded(rare, points, rng=rng(), draws=0)
+
+
+def test_draws_are_counted_point_by_point_in_the_order_they_were_drawn():
+    archs = of([[1, 2, 3, 4], [7, 7, 0, 4], [1, 2, 3, 4]])
+    points = encode_means(TOY, archs)
+    certain = draw_counts(TOY, points, draws=700, rng=rng())
+    assert certain.archs.equal(archs).all()
+    assert certain.point.tolist() == [0, 1, 2]
+    assert certain.count.tolist() == [700] * 3
+    unsure = Linear(noise=0.3)
+    drawn = draw_counts(unsure, points, draws=700, rng=rng())
+    assert max(unsure.calls) <= 1024
+    assert torch.bincount(drawn.point, drawn.count).tolist() == [700] * 3
+    assert drawn.point.tolist() == sorted(drawn.point.tolist())
+    again = rng()
+    for point in range(3):
+        rows = unsure.decode(points[point].expand(700, -1), rng=again).ops.tolist()
+        mine = drawn.archs.ops[drawn.point == point].tolist()
+        assert mine == [list(row) for row in dict.fromkeys(map(tuple, rows))]
+        assert drawn.count[drawn.point == point].tolist() == [rows.count(row) for row in mine]
+
+
+def test_draws_that_share_steps_are_counted_in_batches():
+    model = SVGe(NASBench101().layout, hidden=8, latent_size=3, rng=stream(0, "model"))
+    sizes, whole = [], model.decode_often
+
+    def decode_often(latent, draws, **options):
+        sizes.append(len(latent) * draws)
+        return whole(latent, draws, **options)
+
+    model.decode_often = decode_often
+    points = torch.randn(50, 3, generator=stream(0, "points"))
+    drawn = draw_counts(model, points, draws=500, rng=rng())
+    assert sum(sizes) == 25_000
+    assert max(sizes) <= 8192
+    assert torch.bincount(drawn.point, drawn.count).tolist() == [500] * 50
+    inside = draw_counts(model, points, draws=20, rng=rng(), within=NASBench101().layout)
+    assert NASBench101().is_valid(inside.archs).all()
+
+
+def test_draws_within_a_layout_need_a_generator_that_can():
+    with pytest.raises(ValueError, match="Linear cannot keep to a layout"):
+        draw_counts(TOY, torch.zeros(1, NODES), draws=5, rng=rng(), within=TOY.layout)
+    with pytest.raises(ValueError, match="0 draws"):
+        draw_counts(TOY, torch.zeros(1, NODES), draws=0, rng=rng())
+    assert len(draw_counts(TOY, torch.zeros(0, NODES), draws=5, rng=rng()).archs) == 0
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_the_most_frequent_graph_is_the_one_that_counting_by_hand_finds(seed, total):
+    random = torch.Generator().manual_seed(seed)
+
+    def numbers(top):
+        return torch.randint(top, (total,), generator=random)
+
+    point, count, kind = numbers(5).sort().values, numbers(6) + 1, numbers(4)
+    valid = numbers(3) > 0
+    archs = of(torch.zeros(total, NODES))
+    keys = torch.stack([kind // 2, kind % 2], dim=1)
+    found = most_frequent(Drawn(archs, point, count), 6, valid=valid, keys=keys)
+    for p in range(6):
+        often = {}  # keeps the order of insertion, so the first of the most frequent wins
+        for i in range(total):
+            if point[i] == p and valid[i]:
+                first, many = often.get(int(kind[i]), (i, 0))
+                often[int(kind[i])] = (first, many + int(count[i]))
+        expected = max(often.values(), key=lambda pair: pair[1])[0] if often else -1
+        assert int(found[p]) == expected
 
 
 def test_points_are_decoded_in_batches_and_in_order():

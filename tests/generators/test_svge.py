@@ -90,6 +90,98 @@ def test_samples_of_each_direction_are_as_frequent_as_their_likelihood_says(name
         assert deviation.abs().max() < 5
 
 
+def assert_as_frequent(archs, which, expected):
+    """Compare how often graphs were drawn with their log-probabilities, by their keys."""
+    count = dict.fromkeys(map(tuple, hashing.labelled_keys(archs).tolist()), 0)
+    for key in hashing.labelled_keys(archs)[which].tolist():
+        count[tuple(key)] += 1
+    p = {}
+    for key, value in zip(hashing.labelled_keys(expected[0]).tolist(), expected[1], strict=True):
+        p[tuple(key)] = p.get(tuple(key), 0) + float(value)
+    assert sum(p.values()) == pytest.approx(1, abs=1e-6)
+    n, often = len(which), [key for key in p if p[key] * len(which) > 20]
+    assert len(often) >= 5
+    for key in often:
+        spread = math.sqrt(n * p[key] * (1 - p[key]))
+        assert abs(count.get(key, 0) - n * p[key]) < 5 * spread
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_many_draws_are_as_frequent_at_each_point_as_their_likelihood_says(name):
+    model, z, n = made(name, CELL), 2 * points(2), 5000
+    for way, mine in enumerate(model.layouts):
+        everything = complete_graphs(mine)
+        direction = ("forward", "backward")[way]
+        archs, which = model.decode_often(z, n, rng=stream(1, "draws"), direction=direction)
+        assert which.shape == (2, n)
+        archs = dag.reverse(archs) if way else archs  # as it was decoded
+        for point in range(2):
+            p = log_p(model, z[point : point + 1], everything, way).exp()
+            assert_as_frequent(archs, which[point], (everything, p))
+
+
+@pytest.mark.parametrize("name", ["shared", "separate"])
+def test_many_draws_of_the_union_are_as_frequent_as_pairs_of_independent_draws(name):
+    model, z = made(name, CELL), 2 * points(2)
+    ways = [complete_graphs(layout) for layout in model.layouts]
+    pairs = torch.cartesian_prod(*(torch.arange(len(archs)) for archs in ways))
+    archs, which = model.decode_often(z, 5000, rng=stream(1, "draws"), direction="union")
+    both = united(ways[0][pairs[:, 0]], dag.reverse(ways[1])[pairs[:, 1]], CELL)
+    for point in range(2):
+        p = [log_p(model, z[point : point + 1], ways[way], way).exp() for way in range(2)]
+        joint = p[0][pairs[:, 0]] * p[1][pairs[:, 1]]
+        assert_as_frequent(archs, which[point], (both, joint))
+
+
+def test_a_single_draw_of_many_is_what_decoding_draws():
+    model, z = made("shared", CELL), points(50)
+    for direction in ("forward", "backward", "union"):
+        archs, which = model.decode_often(z, 1, rng=stream(0, "x"), direction=direction)
+        plain = model.decode(z, rng=stream(0, "x"), direction=direction)
+        assert archs[which[:, 0]].equal(plain).all()
+
+
+def test_of_many_draws_the_network_sees_each_beginning_once():
+    model, z, seen = made("shared", CELL), points(3), []
+    propagate = model.decoders[0].propagate
+    handle = propagate.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    archs, which = model.decode_often(z, 1000, rng=stream(0, "x"))
+    handle.remove()
+    assert seen
+    point = torch.arange(3).repeat_interleave(1000)
+    drawn = archs[which.flatten()]
+    for step, rows in enumerate(seen, start=2):
+        begun = ArchitectureBatch.masked(drawn.ops, drawn.adj, drawn.num_nodes.clamp(max=step))
+        key = torch.cat([point[:, None], hashing.labelled_keys(begun)], dim=1)
+        assert rows == len(key[drawn.num_nodes > step].unique(dim=0))
+
+
+@pytest.mark.parametrize("space", [NASBench101(), NASBench201(), ENAS()], ids=lambda s: s.name)
+def test_many_draws_within_a_layout_are_distributed_like_draws_alone(space):
+    model = made("shared", space.layout.freed(keep_ends=True))
+    z, n, found = 2 * points(2), 2000, []
+    for rows, draws in ((z, n), (z.repeat_interleave(n, dim=0), 1)):
+        archs, which = model.decode_often(rows, draws, rng=stream(0, "x"), within=space.layout)
+        assert space.is_valid(archs).all()
+        found.append(hashing.labelled_keys(archs)[which.view(2, n)])
+    for one, other in zip(*found, strict=True):  # thrown into 20 urns by their keys
+        counts = torch.stack([(keys[:, 0] % 20).bincount(minlength=20) for keys in (one, other)])
+        deviation = (counts[0] - counts[1]) / counts.sum(dim=0).clamp(min=1).sqrt()
+        assert (counts.sum(dim=0) > 20).sum() > 3
+        assert deviation.abs().max() < 5
+
+
+def test_no_draws_are_refused():
+    model = made("shared", CELL)
+    with pytest.raises(ValueError, match="0 draws at each point"):
+        model.decode_often(points(1), 0, rng=stream(0, "x"))
+    with pytest.raises(ValueError, match="does not fit this generator"):
+        model.decode_often(points(1), 5, rng=stream(0, "x"), within=LAYOUTS["free"])
+    archs, which = model.decode_often(points(0), 5, rng=stream(0, "x"))
+    assert len(archs) == 0
+    assert which.shape == (0, 5)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_batch_gives_what_its_graphs_give_alone(name):
     """Repeating where rows should be interleaved would give graphs each other's latent points."""

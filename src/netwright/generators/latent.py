@@ -21,14 +21,16 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from netwright.generators.base import HasLatent
+from netwright.generators.base import DecodesOften, HasLatent
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.layout import Layout
 
 _AT_ONCE = 1024  # graphs encoded or decoded at a time
+_AT_ONCE_SHARED = 8192  # draws at a time of a generator that shares their steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,25 +118,128 @@ def decoded(
         generator: With the latent space.
         latent: Where.
         rng: Of the draws.
-        draws: Decode that often at each point, and keep the most frequent graph up to isomorphism,
-            the first drawn of those equally frequent. None takes the likeliest choices.
+        draws: Decode that often at each point, as `draw_counts`, and keep the most frequent graph
+            up to isomorphism, as `most_frequent`. None takes the likeliest choices.
 
     Raises:
         ValueError: If there are no draws, or as `HasLatent.decode`.
     """
-    if draws is not None and draws < 1:
-        raise ValueError(f"{draws} draws at each point: at least 1, or None for the likeliest")
-    at_once = max(1, _AT_ONCE // (draws or 1))
+    if draws is not None:
+        drawn = draw_counts(generator, latent, draws=draws, rng=rng)
+        anything = torch.ones_like(drawn.point, dtype=torch.bool)
+        chosen = most_frequent(drawn, len(latent), valid=anything, keys=hashing.keys(drawn.archs))
+        return Decoded(latent, drawn.archs[chosen])
+    starts = range(0, max(1, len(latent)), _AT_ONCE)
+    with torch.no_grad():
+        parts = [generator.decode(latent[i : i + _AT_ONCE], rng=rng, mode=True) for i in starts]
+    return Decoded(latent, ArchitectureBatch.cat(parts))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What many draws at each of several latent points gave.
+
+    Attributes:
+        archs: The graphs, each once for each point: point after point, and of one point in the
+            order in which they were first drawn.
+        point: Which point each was drawn at.
+        count: How often.
+    """
+
+    archs: ArchitectureBatch
+    point: Int[Tensor, " graph"]
+    count: Int[Tensor, " graph"]
+
+    @classmethod
+    def of(cls, archs: ArchitectureBatch, which: Int[Tensor, "point draw"]) -> "Drawn":
+        """Count draws, given which of the graphs each of them is."""
+        points, draws = which.shape
+        point = torch.arange(points, device=which.device).repeat_interleave(draws)
+        label = hashing.labelled_keys(archs)[which.flatten()]
+        kinds, kind, count = torch.cat([point[:, None], label], dim=1).unique(
+            dim=0, return_inverse=True, return_counts=True
+        )
+        draw = torch.arange(len(kind), device=which.device)
+        first = torch.full_like(kinds[:, 0], len(kind)).scatter_reduce(0, kind, draw, "amin")
+        order = first.argsort()
+        first = first[order]
+        return cls(archs[which.flatten()[first]], point[first], count[order])
+
+
+def draw_counts(
+    generator: HasLatent,
+    latent: Float[Tensor, "point latent"],
+    *,
+    draws: int,
+    rng: torch.Generator,
+    within: Layout | None = None,
+) -> Drawn:
+    """Draw graphs at each point, independently, and count them.
+
+    A generator that is a `DecodesOften` (SVGe, DGMG) computes what draws have in common once; of
+    SVGe these are forward graphs. Others decode each draw.
+
+    Args:
+        generator: With the latent space.
+        latent: The points.
+        draws: How often to draw at each.
+        rng: Source of all randomness.
+        within: A stricter layout to obey, if the generator is a `DecodesOften`.
+
+    Raises:
+        ValueError: If there are no draws, the generator cannot obey a stricter layout, or as
+            `HasLatent.decode`.
+    """
+    if draws < 1:
+        raise ValueError(f"{draws} draws at each point: at least 1")
+    shares = isinstance(generator, DecodesOften)
+    if within is not None and not shares:
+        raise ValueError(
+            f"{type(generator).__name__} cannot keep to a layout while it decodes: "
+            "leave `within` out, and sort out what is invalid"
+        )
+    at_once = max(1, (_AT_ONCE_SHARED if shares else _AT_ONCE) // draws)
     parts = []
     with torch.no_grad():
         for i in range(0, max(1, len(latent)), at_once):
             some = latent[i : i + at_once]
-            if draws is None:
-                parts.append(generator.decode(some, rng=rng, mode=True))
+            if isinstance(generator, DecodesOften):
+                archs, which = generator.decode_often(some, draws, rng=rng, within=within)
             else:
-                drawn = generator.decode(some.repeat_interleave(draws, dim=0), rng=rng)
-                parts.append(_most_frequent(drawn, draws))
-    return Decoded(latent, ArchitectureBatch.cat(parts))
+                archs = generator.decode(some.repeat_interleave(draws, dim=0), rng=rng)
+                which = torch.arange(len(archs), device=some.device).view(-1, draws)
+            drawn = Drawn.of(archs, which)
+            parts.append(Drawn(drawn.archs, drawn.point + i, drawn.count))
+    point, count = (torch.cat([getattr(p, name) for p in parts]) for name in ("point", "count"))
+    return Drawn(ArchitectureBatch.cat([part.archs for part in parts]), point, count)
+
+
+def most_frequent(
+    drawn: Drawn, points: int, *, valid: Bool[Tensor, " graph"], keys: Int[Tensor, "graph 2"]
+) -> Int[Tensor, " point"]:
+    """Return which graph each point stands for: the valid one drawn most often there.
+
+    Graphs of one point and equal keys count as one. Of several, and of those equally frequent, the
+    first drawn is taken.
+
+    Args:
+        drawn: What was drawn.
+        points: At how many points.
+        valid: Which graphs may be taken.
+        keys: Of each graph, such as those of `netwright.graphs.hashing.keys`, up to isomorphism.
+
+    Returns:
+        Positions in ``drawn``; -1 for a point at which no valid graph was drawn.
+    """
+    place = valid.nonzero()[:, 0]
+    point, zero = drawn.point[place], torch.zeros_like(place)
+    kind = torch.cat([point[:, None], keys[place]], dim=1).unique(dim=0, return_inverse=True)[1]
+    often = zero.scatter_add(0, kind, drawn.count[place])[kind]  # all draws of its kind
+    most = often.new_zeros(points).scatter_reduce(0, point, often, "amax")
+    best = often == most[point]
+    none = len(drawn.point)
+    first = place.new_full((points,), none).scatter_reduce(0, point[best], place[best], "amin")
+    return first.masked_fill(first == none, -1)
 
 
 def square(k: int, half_width: float = 0.3) -> Float[Tensor, "point 2"]:
@@ -262,11 +367,3 @@ def _arc(
     bent = (a * ((1 - t) * omega).sin() + b * (t * omega).sin()) / omega.sin()
     somewhere = (a.norm(dim=2, keepdim=True) > 0) & (b.norm(dim=2, keepdim=True) > 0)
     return torch.where((omega.sin() > 1e-4) & somewhere, bent, torch.lerp(a, b, t))
-
-
-def _most_frequent(archs: ArchitectureBatch, draws: int) -> ArchitectureBatch:
-    """Keep, of every ``draws`` consecutive graphs, the first of those that occur most often."""
-    key = hashing.keys(archs).unflatten(0, (-1, draws))
-    same = (key[:, :, None] == key[:, None, :]).all(dim=3)
-    chosen = same.sum(dim=2).argmax(dim=1)
-    return archs[torch.arange(len(key), device=key.device) * draws + chosen]

@@ -29,7 +29,7 @@ Deviations, from the paper (P) or the released code (R):
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from netwright.generators.base import Generator, complete, insist_complete, insist_latent
@@ -208,24 +208,43 @@ class SVGe(Generator):
             ValueError: If points do not have ``latent_size`` coordinates, or one is not finite;
                 if ``within`` does not fit.
         """
-        insist_latent(latent, self.latent_size)
-        if direction not in get_args(Direction):
-            known = ", ".join(get_args(Direction))
-            raise ValueError(f"direction: {direction!r} is not one of {known}")
-        device = latent.device
-        draws = None if mode else child(rng, device)
-        if within is not None:
-            return self._within(latent, within, draws)
-        if len(self.layouts) == 1:
-            direction = "forward"
-        ways = [0, 1] if direction == "union" else [0 if direction == "forward" else 1]
-        found = self._sample(latent, ways, draws)
-        if direction == "forward":
-            return found
-        if direction == "backward":
-            return dag.reverse(found)
-        forward, backward = found[: len(latent)], dag.reverse(found[len(latent) :])
-        return united(forward, backward, self.layout)
+        draws = None if mode else child(rng, self._checked(latent, direction).device)
+        archs, which = self._decode(latent, 1, draws, direction, within)
+        return archs[which[:, 0]]
+
+    @torch.no_grad()
+    def decode_often(
+        self,
+        latent: Float[Tensor, "point latent"],
+        draws: int,
+        *,
+        rng: torch.Generator,
+        direction: Direction = "forward",
+        within: Layout | None = None,
+    ) -> tuple[ArchitectureBatch, Int[Tensor, "point draw"]]:
+        """Draw many architectures at each latent point, each as `decode` does.
+
+        Steps that draws of one point have in common are computed once: of a trained decoder,
+        hundreds of draws take little more time than a few.
+
+        Args:
+            latent: The points.
+            draws: How many at each.
+            rng: Source of all randomness.
+            direction: As of `decode`; forward unless told otherwise, as that is what decoding
+                comes to in the released code, whose union adds no edges.
+            within: As of `decode`.
+
+        Returns:
+            Architectures, and which of them each draw is.
+
+        Raises:
+            ValueError: If there are no draws, or as `decode`.
+        """
+        if draws < 1:
+            raise ValueError(f"{draws} draws at each point: at least 1")
+        device = self._checked(latent, direction).device
+        return self._decode(latent, draws, child(rng, device), direction, within)
 
     def sample(self, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
         """Decode ``n`` points drawn from the prior."""
@@ -264,30 +283,67 @@ class SVGe(Generator):
             pairs.append(free.unflatten(0, shape))
         return torch.cat(op), torch.cat(edges), torch.cat(pairs)
 
-    def _sample(
+    def _checked(
+        self, latent: Float[Tensor, "batch latent"], direction: str
+    ) -> Float[Tensor, "batch latent"]:
+        """Return the points, if they and the direction are ones to decode."""
+        if direction not in get_args(Direction):
+            known = ", ".join(get_args(Direction))
+            raise ValueError(f"direction: {direction!r} is not one of {known}")
+        return insist_latent(latent, self.latent_size)
+
+    def _decode(
         self,
-        latent: Float[Tensor, "batch latent"],
+        latent: Float[Tensor, "point latent"],
+        draws: int,
+        rng: torch.Generator | None,
+        direction: Direction,
+        within: Layout | None,
+    ) -> tuple[ArchitectureBatch, Int[Tensor, "point draw"]]:
+        """Draw graphs at each point, or take the likeliest without ``rng``; as `decode_often`."""
+        if within is not None:
+            return self._within(latent, draws, within, rng)
+        if len(self.layouts) == 1 or direction == "forward":
+            return self._draw(latent, draws, [0], rng)
+        ways = [0, 1] if direction == "union" else [1]
+        archs, which = self._draw(latent, draws, ways, rng)
+        if direction == "backward":
+            return dag.reverse(archs), which
+        pairs = torch.stack([which[: len(latent)], which[len(latent) :]], dim=2).flatten(0, 1)
+        pairs, of_draw = pairs.unique(dim=0, return_inverse=True)
+        joint = united(archs[pairs[:, 0]], dag.reverse(archs[pairs[:, 1]]), self.layout)
+        return joint, of_draw.view(len(latent), draws)
+
+    def _draw(
+        self,
+        latent: Float[Tensor, "point latent"],
+        draws: int,
         ways: list[int],
-        draws: torch.Generator | None,
-    ) -> ArchitectureBatch:
-        """Draw a graph per point and direction; backward ones as they are decoded."""
+        rng: torch.Generator | None,
+    ) -> tuple[ArchitectureBatch, Int[Tensor, "row draw"]]:
+        """Draw graphs per direction and point; backward ones as they are decoded."""
         rules = self._rules.to(latent.device)
         groups = [ways] if len(self.decoders) == 1 else [[way] for way in ways]
-        found = []
+        found: list[ArchitectureBatch] = []
+        places = []
         for group in groups:
             decoder = self.decoders[0 if len(self.decoders) == 1 else group[0]]
             assert isinstance(decoder, SequentialDecoder)
             way = torch.tensor(group, device=latent.device).repeat_interleave(len(latent))
-            found.append(decoder.sample(latent.repeat(len(group), 1), rules, way, rng=draws))
-        return ArchitectureBatch.cat(found)
+            rows = latent.repeat(len(group), 1)
+            archs, which = decoder.draw(rows, rules, way, draws=draws, rng=rng)
+            places.append(which + sum(len(some) for some in found))
+            found.append(archs)
+        return ArchitectureBatch.cat(found), torch.cat(places)
 
     def _within(
         self,
-        latent: Float[Tensor, "batch latent"],
+        latent: Float[Tensor, "point latent"],
+        draws: int,
         within: Layout,
-        draws: torch.Generator | None,
-    ) -> ArchitectureBatch:
-        """Draw a graph of ``within`` per point."""
+        rng: torch.Generator | None,
+    ) -> tuple[ArchitectureBatch, Int[Tensor, "point draw"]]:
+        """Draw graphs of ``within`` at each point."""
         mine = (self.layout.max_nodes, self.layout.num_ops)
         if (within.max_nodes, within.num_ops) != mine:
             raise ValueError(
@@ -301,7 +357,7 @@ class SVGe(Generator):
         rules = Rules.of([within]).to(latent.device)
         way = torch.zeros(len(latent), dtype=torch.long, device=latent.device)
         limits = Limits(within.max_edges, within.connected)
-        return decoder.sample(latent, rules, way, rng=draws, limits=limits)
+        return decoder.draw(latent, rules, way, draws=draws, rng=rng, limits=limits)
 
 
 def united(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
+from netwright.nn.draws import Draws
 from netwright.nn.limits import Limits
 from netwright.nn.readout import GatedSum, Propagation, SumGate
 
@@ -75,6 +76,9 @@ class _Read:
     graph: Float[Tensor, "row latent"]
     begin: Float[Tensor, "row latent"]
     nodes: Float[Tensor, "row node hidden"]
+
+    def __getitem__(self, index: slice | Tensor) -> "_Read":
+        return _Read(self.state[index], self.graph[index], self.begin[index], self.nodes[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,62 +183,73 @@ class SequentialDecoder(nn.Module):
         return torch.stack(log_op + fill, dim=1), torch.stack(log_edges + fill, dim=1)
 
     @torch.no_grad()
-    def sample(
+    def draw(
         self,
-        latent: Float[Tensor, "row latent"],
+        latent: Float[Tensor, "point latent"],
         rules: Rules,
-        way: Int[Tensor, " row"],
+        way: Int[Tensor, " point"],
         *,
+        draws: int = 1,
         rng: torch.Generator | None,
         limits: Limits | None = None,
-    ) -> ArchitectureBatch:
-        """Draw one graph at each point.
+    ) -> tuple[ArchitectureBatch, Int[Tensor, "point draw"]]:
+        """Draw graphs at each point, independently of each other.
+
+        What the network says of a step depends on the point and the graph so far only. So every
+        draw makes its own choices, but draws at one point that agree so far share a row.
 
         Args:
             latent: Points.
             rules: Layouts.
-            way: Which of them each graph follows.
+            way: Which of them the graphs at each point follow.
+            draws: How many graphs at each point.
             rng: On the device of the points; if None, the likeliest choices are taken.
             limits: What the graph as a whole must satisfy, if anything.
+
+        Returns:
+            Graphs, all those of one point distinct, and which of them each draw is.
         """
-        count, size, device = len(latent), rules.allowed.shape[1], latent.device
-        ops = torch.zeros(count, size, dtype=torch.long, device=device)
-        adj = torch.zeros(count, size, size, dtype=torch.bool, device=device)
-        num_nodes = torch.full((count,), size, device=device)
+        size, device = rules.allowed.shape[1], latent.device
         told, weights = self._told(latent), self._weights()
-        alive = torch.arange(count, device=device)
+        drawn = Draws(len(latent), draws, size, device)
         state, read = latent, None
         for step in range(size):
-            now, mine = told[alive], way[alive]
+            now, mine = told[drawn.point], way[drawn.point]
             if step:
-                read = self._read(state, adj[alive, :step, :step], weights)
+                read = self._read(state, drawn.graphs.adj[:, :step, :step], weights)
             # h_G = z before there is a graph
             logits = self._op_logits(latent if read is None else read.graph, now)
             allowed = rules.allowed[mine, step]
             if limits is not None:
-                allowed = limits.ops(allowed, adj[alive], step, rules.end_op[mine])
-            op = _choose(logits.masked_fill(~allowed, -torch.inf), rng)
-            ops[alive, step] = op
-            ended = op == rules.end_op[mine]
+                allowed = limits.ops(allowed, drawn.graphs.adj, step, rules.end_op[mine])
+            logits = logits.masked_fill(~allowed, -torch.inf)
+            op = _choose(logits[drawn.row], rng)
+            before, chosen = drawn.split(op[:, None], self.num_ops)
+            op, now, mine = chosen[:, 0], now[before], mine[before]
+            drawn.graphs.ops[:, step] = op
+            last = (op == rules.end_op[mine]) | (step + 1 == size)
             if read is None:
-                state = self._started(latent, op)
+                state = self._started(latent[drawn.point], op)
             else:
+                read = read[before]
                 new = self._initial(op, read.begin, now)
                 free = rules.free[mine, :step, step]
                 column = rules.forced[mine, :step, step]
-                if bool(free.any()):
-                    score = self._edge_logits(read, new, now)
-                    column = column | (free & _toss(score, rng))
-                    if limits is not None:
-                        last = ended | (step + 1 == size)
-                        column = limits.edges(column, free, score, adj[alive], step, last)
-                adj[alive, :step, step] = column
                 state = torch.cat([read.state, new[:, None]], dim=1)
-            num_nodes[alive[ended]] = step + 1
-            alive, state = alive[~ended], state[~ended]
-            if not len(alive):
+                if bool(free.any()):
+                    row, score = drawn.row, self._edge_logits(read, new, now)
+                    free, score = free[row], score[row]
+                    column = column[row] | (free & _toss(score, rng))
+                    if limits is not None:
+                        adj = drawn.graphs.adj[row]
+                        column = limits.edges(column, free, score, adj, step, last[row])
+                    before, chosen = drawn.split(column.long(), 2)
+                    column, state, last = chosen.bool(), state[before], last[before]
+                drawn.graphs.adj[:, :step, step] = column
+            state = state[drawn.finish(last, step + 1)]
+            if not len(state):
                 break
-        return ArchitectureBatch(ops, adj, num_nodes)
+        return drawn.result()
 
     def _told(self, latent: Float[Tensor, "row latent"]) -> _Told:
         heads = (self.init, self.add_node, self.add_edges)

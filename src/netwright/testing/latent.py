@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.generators.base import Generator, HasLatent, complete
+from netwright.generators.latent import draw_counts
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.dag import from_first
@@ -189,6 +190,26 @@ def check_decode_one_by_one(make: Make) -> None:
         assert same, f"points alone give other graphs on layout {name!r}"
 
 
+def check_draws(make: Make) -> None:
+    """Many draws at one point are counted, and distributed like single ones (chi-square test)."""
+    for name, layout, model in _each(make, noise=1.0):  # so that the point matters
+        points = 2 * torch.randn(3, model.latent_size, generator=stream(0, "points"))
+        drawn, again = (draw_counts(model, points, draws=_DRAWS, rng=stream(0, "x")) for _ in "ab")
+        assert drawn.archs.equal(again.archs).all(), "one seed gave two results"
+        assert torch.equal(drawn.count, again.count), "one seed gave two results"
+        inside = complete(drawn.archs, layout)
+        assert inside.all(), f"not a graph of layout {name!r}: {drawn.archs[~inside].ops}"
+        for i in range(len(points)):
+            mine = drawn.point == i
+            total = int(drawn.count[mine].sum())
+            assert total == _DRAWS, f"{total} of {_DRAWS} draws at a point are counted"
+            alone = points[i : i + 1].expand(_DRAWS, -1)
+            single = draw_counts(model, alone, draws=1, rng=stream(i, "alone")).archs
+            many = drawn.archs[mine.nonzero()[:, 0].repeat_interleave(drawn.count[mine])]
+            what = f"many draws at a point and single ones differ on layout {name!r}"
+            _assert_alike(many, single, complete_graphs(layout), what)
+
+
 def check_prior(make: Make) -> None:
     """`sample` decodes points of the standard normal distribution (chi-square test)."""
     for name, layout, model in _each(make, noise=1.0):  # so that the point matters
@@ -315,6 +336,7 @@ LATENT_CHECKS: dict[str, Check] = {
     "decode": check_decode,
     "decode, chance": check_decode_chance,
     "decode one by one": check_decode_one_by_one,
+    "draws": check_draws,
     "prior": check_prior,
     "global rng": check_latent_global_rng,
     "loss": check_loss,
