@@ -24,6 +24,9 @@ from netwright.config.schema import (
 )
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated
+from netwright.report.latent_path import search_path
+from netwright.report.parts import Section
+from netwright.reproductions.latent_path import latent_path
 from netwright.rng import stream
 from netwright.runs.fits import FitRun
 from netwright.runs.ledger import Row
@@ -296,7 +299,21 @@ def write_page(runs: list[Run], path: Path, space: str | None = None) -> Path:
     for run in runs:
         if {"space", "method", "evaluator"} <= run.config.keys():  # not of a run made in Python
             update_samples(run, partial(stored_config, run))
-    return write_report(runs, found, path)
+    return write_report(runs, found, path, more=_latent_paths(runs))
+
+
+def _latent_paths(runs: list[Run]) -> list[Section]:
+    """Return the section on the latent space that a search went through, if it had one.
+
+    Where the fit has gone that the search used, that is a remark: the rest of the page is true.
+    """
+    if len(runs) > 1 or runs[0].config.get("method", {}).get("name") != "latent-bo":
+        return []
+    try:
+        return [search_path(latent_path(runs[0]))]
+    except (ValueError, OSError) as error:
+        remark(f"{runs[0].folder}: the report lacks the search in the latent space: {error}")
+        return []
 
 
 def stored_config(run: Run, changes: dict[str, Any] | None = None) -> RunConfig:

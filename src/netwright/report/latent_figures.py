@@ -58,7 +58,7 @@ def fig2_svg(walk: ArchitectureBatch, space: SearchSpace) -> str:
     for i, edits in enumerate(edits_around(walk)):
         parts.append(_arrow(boxes[i], boxes[(i + 1) % n], edits))
     about = f"{n} graphs decoded around a circle, with the number of edits from each to the next"
-    return _image("".join(parts), columns * (wide + _GAP), 2 * (tall + _GAP), about)
+    return image("".join(parts), columns * (wide + _GAP), 2 * (tall + _GAP), about)
 
 
 def fig3_left_svg(plane: Plane, space: SearchSpace) -> str:
@@ -84,7 +84,7 @@ def fig3_left_svg(plane: Plane, space: SearchSpace) -> str:
         parts.append(_scores(plane, high + 34))
     parts.append(_operations(names_in(plane.cells, space), space, left, high + 34))
     about = f"Latent means by {plane.score_name} in their principal plane, and the decoded grid"
-    return _image("".join(parts), left + max(high, 500) + 10, high + 66, about)
+    return image("".join(parts), left + max(high, 500) + 10, high + 66, about)
 
 
 def _map(plane: Plane, height: float) -> str:
@@ -165,7 +165,7 @@ def _words(x: float, y: float, text: str, colour: str, *, anchor: str = "middle"
     return f"<text {place}>{escape(text)}</text>" if text else ""
 
 
-def _image(inside: str, width: float, height: float, about: str) -> str:
+def image(inside: str, width: float, height: float, about: str) -> str:
     """Return an image on white, in the page's colours by daylight."""
     daylight = dict(re.findall(r"--(\w+): ([^;]+);", STYLE.split("}", 1)[0]))
     ground = '<rect width="100%" height="100%" fill="#fff"/>'

@@ -22,7 +22,9 @@ from netwright.runs.run import Run
 from netwright.spaces.base import SearchSpace
 
 
-def write_report(runs: Sequence[Run], space: SearchSpace, path: Path) -> Path:
+def write_report(
+    runs: Sequence[Run], space: SearchSpace, path: Path, *, more: Sequence[Section] = ()
+) -> Path:
     """Write the page of `report_html` to ``path`` and return the path.
 
     Raises:
@@ -30,16 +32,17 @@ def write_report(runs: Sequence[Run], space: SearchSpace, path: Path) -> Path:
         ValueError: As `report_html`.
     """
     path = Path(path)
-    write_atomic(path, report_html(runs, space))
+    write_atomic(path, report_html(runs, space, more=more))
     return path
 
 
-def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
+def report_html(runs: Sequence[Run], space: SearchSpace, *, more: Sequence[Section] = ()) -> str:
     """Return a page about runs of one space, as they stand on the disk now.
 
     Args:
         runs: One run, shown with all its proposals, or several, compared by their best scores.
         space: Their search space; reads and names the architectures of the ledgers.
+        more: Sections about what needs more than the folders of the runs, such as a generator.
 
     Raises:
         ValueError: If there are no runs, or a file of a run is damaged.
@@ -47,12 +50,14 @@ def report_html(runs: Sequence[Run], space: SearchSpace) -> str:
     if not runs:
         raise ValueError("a report needs at least one run")
     summaries = [Summary.of(run) for run in runs]
-    parts = _sections(summaries, space)
+    parts = _sections(summaries, space, more)
     name = summaries[0].name if len(summaries) == 1 else f"{len(summaries)} runs"
     return document(name, parts, note=f"Last result: {finished(summaries)}.")
 
 
-def _sections(summaries: Sequence[Summary], space: SearchSpace) -> list[Section]:
+def _sections(
+    summaries: Sequence[Summary], space: SearchSpace, more: Sequence[Section]
+) -> list[Section]:
     """Make the sections, in order."""
     groups = methods(summaries)
     if len(summaries) == 1:
@@ -71,6 +76,7 @@ def _sections(summaries: Sequence[Summary], space: SearchSpace) -> list[Section]
         _plain(sections.retrained(summaries)),
         *found,
         _plain(sections.ranking(summaries)),
+        *more,
         *graphs,
         generator(groups, space),
         *traces,
