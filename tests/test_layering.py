@@ -20,7 +20,10 @@ ARROWS = {
     "spaces": {"graphs", "rng"},
     "networks": {"graphs", "spaces"},
     "generators": {"graphs", "nn", "rng"},  # never a space, only its Layout
-    "searchers": {"graphs", "spaces", "generators", "metrics", "rng"},  # never evaluators
+    "surrogates": {"graphs", "nn", "generators", "rng"},
+    "searchers": {
+        "graphs", "spaces", "generators", "surrogates", "metrics", "rng",
+    },  # never evaluators
     "tables": {"graphs", "spaces", "evaluation", "files"},
     "evaluators": {
         "graphs", "spaces", "networks", "images", "tables", "evaluation", "files", "rng",

@@ -6,8 +6,10 @@ the state of the search.
 """
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -63,11 +65,13 @@ class Step:
         step: The ask/tell round, from 0.
         evaluations: Distinct architectures evaluated so far.
         stats: What the searcher has to say of itself.
+        seconds: How long it took to propose and to learn.
     """
 
     step: int
     evaluations: int
     stats: dict[str, float]
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass
@@ -197,7 +201,7 @@ class _Loop:
     ) -> None:
         self.searcher, self.crew, self.progress = searcher, crew, progress
         self.budget, self.seed = budget, seed
-        self.stuck = 0
+        self.stuck, self.seconds = 0, 0.0
         # Those not taken in an earlier life, beginning with the holes that its end left.
         taken = {progress.number(key) for key in progress.done}
         taken |= {number for number, _ in progress.asked.values()}
@@ -209,7 +213,8 @@ class _Loop:
         known = Evaluation(score, torch.zeros_like(score)).in_decimals()
         proposals = Proposals.of(archs, "initial")
         yield Chunk(0, (-1,) * len(archs), keys_of(archs), proposals, known, "initial")
-        self.searcher.tell(archs, score.to(archs.device, torch.float32), rng=self.progress.rng)
+        with self.timed():
+            self.searcher.tell(archs, score.to(archs.device, torch.float32), rng=self.progress.rng)
         yield self.end_of_step()
 
     def batches(self, batch_size: int) -> Iterator[Chunk | Step]:
@@ -295,7 +300,8 @@ class _Loop:
             yield self.collect()
 
     def ask(self, n: int) -> Proposals:
-        proposals = self.searcher.ask(n, rng=self.progress.rng)
+        with self.timed():
+            proposals = self.searcher.ask(n, rng=self.progress.rng)
         if len(proposals) > n:
             raise ValueError(f"asked for {n} architectures, the searcher proposed {len(proposals)}")
         return proposals
@@ -322,7 +328,8 @@ class _Loop:
         found = [self.progress.done[key] for key in keys]
         score = [float(chunk.evaluation.score[row]) for chunk, row in found]
         told = torch.tensor(score, dtype=torch.float32, device=archs.device)
-        self.searcher.tell(archs, told, rng=self.progress.rng)
+        with self.timed():
+            self.searcher.tell(archs, told, rng=self.progress.rng)
         self.progress.told.update(map(self.progress.number, keys))
 
     def tell_one(self, known: Chunk) -> Step:
@@ -337,9 +344,17 @@ class _Loop:
                 "or make its `ask` skip architectures it has seen"
             )
 
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - begin
+
     def end_of_step(self) -> Step:
         self.progress.step += 1
-        return Step(self.progress.step - 1, len(self.progress.told), self.searcher.stats())
+        seconds, self.seconds = self.seconds, 0.0
+        told, stats = len(self.progress.told), self.searcher.stats()
+        return Step(self.progress.step - 1, told, stats, seconds)
 
 
 def keys_of(archs: ArchitectureBatch) -> tuple[str, ...]:

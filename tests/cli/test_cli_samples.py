@@ -7,7 +7,8 @@ import torch
 
 from netwright.cli.runs import stored_config
 from netwright.cli.samples import DRAWS, draw_samples
-from netwright.config.objects import make_searcher, make_space
+from netwright.config.objects import make_space
+from netwright.config.searchers import make_searcher
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.generators.random_graph import RandomGraph
 from netwright.graphs import hashing

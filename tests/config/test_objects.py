@@ -9,7 +9,6 @@ from netwright.config.objects import (
     make_data,
     make_evaluator,
     make_recipe,
-    make_searcher,
     make_space,
 )
 from netwright.config.schema import (
@@ -22,6 +21,7 @@ from netwright.config.schema import (
     SpaceConfig,
     TrainConfig,
 )
+from netwright.config.searchers import make_searcher
 from netwright.evaluators.isolated import Isolated
 from netwright.rng import stream
 from netwright.searchers.local import LocalSearch

@@ -3,7 +3,8 @@ import torch
 from toy_experiment import SPACE, described, write_table
 
 import netwright.reproductions.execute as execution
-from netwright.config.objects import make_evaluator, make_searcher
+from netwright.config.objects import make_evaluator
+from netwright.config.searchers import make_searcher
 from netwright.evaluators.table import TableEvaluator
 from netwright.files import locked
 from netwright.reproductions.execute import carry_out

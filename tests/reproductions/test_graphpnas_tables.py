@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from netwright.config.objects import make_searcher, make_space
+from netwright.config.objects import make_space
 from netwright.config.schema import RunConfig
+from netwright.config.searchers import make_searcher
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment
 from netwright.reproductions.graphpnas import ITEMS, PRESETS, SCALES, reproduction

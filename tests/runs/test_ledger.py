@@ -108,8 +108,9 @@ def test_extras_are_strict_json_even_where_not_finite(ledger):
 def test_steps_are_replaced_when_done_again(ledger):
     ledger.append_step(Step(0, 4, {"loss": 1.0, "entropy": math.nan}))
     ledger.append_step(Step(1, 8, {}))
-    ledger.append_step(Step(0, 4, {"loss": 2.0}))
+    ledger.append_step(Step(0, 4, {"loss": 2.0}, 1.5))
     first, second = ledger.steps()
+    assert (first.seconds, second.seconds) == (1.5, 0.0)
     assert first == StepRow(0, 4, {"loss": 2.0}, first.time)
     assert (second.step, second.evaluations, second.stats) == (1, 8, {})
 

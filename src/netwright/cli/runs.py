@@ -13,7 +13,7 @@ from netwright.cli.latent import report_fit, sample_fit
 from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
-from netwright.config.objects import make_evaluator, make_searcher, make_space
+from netwright.config.objects import make_evaluator, make_space
 from netwright.config.schema import (
     CustomConfig,
     RunConfig,
@@ -22,6 +22,7 @@ from netwright.config.schema import (
     TrainConfig,
     merge,
 )
+from netwright.config.searchers import make_searcher, model_of
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated
 from netwright.report.latent_path import search_path
@@ -51,7 +52,14 @@ def search(
         typer.Option("--space", "-s", help="toy, nasbench101, nasbench201, enas, or file.py:NAME."),
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--method", "-m", help="graphpnas, random, or file.py:NAME.")
+        str | None,
+        typer.Option(
+            "--method", "-m", help="graphpnas, local, random, latent-bo, or file.py:NAME."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="The fit (`netwright fit`) in whose latent space latent-bo searches."),
     ] = None,
     evaluator: Annotated[
         str | None, typer.Option("--evaluator", "-e", help="train, table, or file.py:NAME.")
@@ -91,6 +99,9 @@ def search(
         netwright search --space nasbench201 --table nb201.safetensors --metric cifar100/valid@200
 
         netwright search --space nasbench101 --dataset folder:my-images --budget 60 --workers 2
+
+        netwright search --space nasbench201 --method latent-bo --model runs/svge-nb201
+        --table nb201.safetensors --metric cifar100/valid@200 --batch-size 5
     """
     given = {
         "space": space,
@@ -102,6 +113,8 @@ def search(
         "mode": mode,
     }
     flags: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if model is not None:
+        flags["method"] = {"name": method or "latent-bo", "model": str(model)}
     flags = merge(flags, evaluator_flags(evaluator, dataset, table, metric, extra))
     flags = merge(flags, settings(option))
     if config is not None:
@@ -233,6 +246,9 @@ def execute(run: Run, config: RunConfig, parts: Parts, *, quiet: bool) -> None:
     """Search in a run folder until the budget is spent, showing progress."""
     if not quiet:
         remark(f"{describe(config)} -> {run.folder}")
+    fitted = model_of(config.method)
+    if fitted is not None:
+        run.ledger.pin("model", fitted)
     events = run.execute(
         *parts,
         budget=config.budget,

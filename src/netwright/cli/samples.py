@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 
 from netwright.cli.output import remark
-from netwright.config.objects import make_searcher, make_space
+from netwright.config.objects import make_space
 from netwright.config.schema import RunConfig
+from netwright.config.searchers import make_searcher
 from netwright.files import load_state
 from netwright.generators.base import Generator, HasLogProb
 from netwright.generators.trace import Stepwise, trace

@@ -1,25 +1,21 @@
-"""The closed tables from names to constructors: the only place where names become objects."""
+"""The closed tables from names to constructors: the only place where names become objects.
+
+Searchers are made in `netwright.config.searchers`, generators in `netwright.config.fits`.
+"""
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from netwright.config.schema import (
     CustomConfig,
     EvaluatorConfig,
-    ExplorerConfig,
-    GraphPNASConfig,
-    LocalConfig,
-    MethodConfig,
-    RandomConfig,
-    ScheduleConfig,
     SpaceConfig,
     TableConfig,
     TrainConfig,
@@ -29,9 +25,6 @@ from netwright.evaluators.isolated import Isolated
 from netwright.evaluators.table import TableEvaluator
 from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
 from netwright.evaluators.training import Recipe
-from netwright.generators.graphpnas import GraphPNAS
-from netwright.generators.random_graph import RandomGraph
-from netwright.graphs.layout import Layout
 from netwright.images.cifar import cifar10, cifar100
 from netwright.images.data import ImageData
 from netwright.images.digits import digits
@@ -40,12 +33,6 @@ from netwright.images.idx import idx
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.toy import toy_network
-from netwright.searchers.base import Searcher
-from netwright.searchers.local import LocalSearch
-from netwright.searchers.policy_gradient import FitOptions, Policy
-from netwright.searchers.random import RandomSearch
-from netwright.searchers.reinforce import MakePolicy, Reinforce, ReinforceOptions
-from netwright.searchers.schedules import Constant, Exponential, Linear, Schedule, Steps
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
@@ -116,110 +103,6 @@ def make_space(config: SpaceConfig) -> SearchSpace:
     if not isinstance(made, SearchSpace):
         raise ValueError(f"{config.name} is {type(made).__name__}, not a SearchSpace")
     return made
-
-
-def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Generator) -> Searcher:
-    """Build the search method.
-
-    Args:
-        config: Which, and its settings.
-        space: Where it searches.
-        rng: Initialises what it trains.
-
-    Raises:
-        ValueError: If a setting does not fit the space.
-    """
-    match config:
-        case RandomConfig():
-            if not config.without:
-                return RandomSearch(space)
-            weights = _op_weights(config.without, space, "method.without")
-            return RandomSearch(space, generator=RandomGraph(space.layout, op_weights=weights))
-        case LocalConfig():
-            return LocalSearch(space, initial=config.initial, neighbourhood=config.neighbourhood)
-        case GraphPNASConfig():
-            policy = _graphpnas_on(
-                config.device,
-                hidden=config.hidden,
-                rounds=config.rounds,
-                mixtures=config.mixtures,
-                variant=config.variant,
-                gate=config.gate,
-                feedback=config.feedback,
-            )
-            fit = FitOptions(
-                epochs=config.epochs,
-                batch_size=config.batch_size,
-                learning_rate=config.learning_rate,
-                clip=config.clip or None,
-                reward=config.reward,
-                beta=config.beta,
-                likelihood=config.likelihood,
-                probability=config.probability,
-            )
-            options = ReinforceOptions(
-                capacity=config.capacity,
-                share=None if config.share is None else _schedule(config.share),
-                update_every=config.update_every,
-                epsilon=_schedule(config.epsilon),
-                coin=config.coin,
-                temperature=config.temperature,
-                train_on=config.train_on,
-                refit=config.refit,
-                fit=fit,
-            )
-            explorer = _explorer(config.explorer, space)
-            return Reinforce(space, policy, explorer=explorer, options=options, rng=rng)
-        case CustomConfig():
-            made = load_object(config.name)
-            made = call(f"method {config.name}", made, space, rng=rng, **config.options)
-            if not isinstance(made, Searcher):
-                raise ValueError(f"{config.name} made {type(made).__name__}, not a Searcher")
-            return made
-
-
-def _graphpnas_on(device: str, **options: Any) -> MakePolicy:
-    """Return what makes a generator on a device; its first parameters are the same on all."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"method.device: there is no {device} here, use cpu")
-
-    def make(layout: Layout, *, rng: torch.Generator) -> Policy:
-        return GraphPNAS(layout, rng=rng, **options).to(device)
-
-    return make
-
-
-def _schedule(config: ScheduleConfig) -> Schedule:
-    match config.name:
-        case "linear":
-            return Linear(config.start, config.end, over=config.over)
-        case "step":
-            return Steps(config.start, config.factor, every=config.over)
-        case "exponential":
-            return Exponential(config.start, half_life=config.over)
-        case "constant":
-            return Constant(config.start)
-
-
-def _op_weights(without: Sequence[str], space: SearchSpace, setting: str) -> list[float]:
-    """Equal weights for all operations but those that are never to be drawn."""
-    unknown = set(without) - set(space.op_names)
-    if unknown:
-        known = ", ".join(space.op_names)
-        raise ValueError(f"{setting}: no operation {unknown.pop()!r} among {known}")
-    return [float(name not in without) for name in space.op_names]
-
-
-def _explorer(config: ExplorerConfig, space: SearchSpace) -> RandomGraph:
-    return RandomGraph(
-        space.layout,
-        model=config.model,
-        p=config.p,
-        k=config.k,
-        m=config.m,
-        sizes=config.sizes,
-        op_weights=_op_weights(config.without, space, "explorer.without"),
-    )
 
 
 def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int = 1) -> Evaluator:

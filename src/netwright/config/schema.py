@@ -178,6 +178,55 @@ class GraphPNASConfig(_Strict):
         return values
 
 
+#: Bayesian optimisation as in [SVGe] section IV-D and its released code.
+SVGE: dict[str, Any] = {
+    "initial": 1000,
+    "candidates": "box",
+    "pool": 10_000,
+    "iterations": 150,
+    "warp": "none",
+    "within": False,
+    "kernel": "rbf",
+    "inducing": 500,
+}
+
+
+class LatentConfig(_Strict):
+    """Bayesian optimisation in the latent space of a fitted generator; for few evaluations.
+
+    ``preset = "paper"`` changes the defaults to `SVGE`, made for batches of 50 and 1,500
+    evaluations. See `netwright.searchers.latent.LatentOptions`.
+    """
+
+    name: Literal["latent-bo"] = "latent-bo"
+    model: Path  # the folder of a fit (`netwright fit`)
+    preset: Literal["best", "paper"] = "best"
+    initial: int = Field(10, ge=0)  # random architectures at the start
+    acquisition: Literal["log-ei", "random"] = "log-ei"
+    candidates: Literal["near", "box"] = "near"
+    pool: int = Field(500, ge=1)  # candidates from which a batch is chosen
+    draws: int = Field(500, ge=1)  # decodings of a chosen point of the box
+    iterations: int = Field(0, ge=0)  # of L-BFGS from a chosen point of the box
+    warp: Literal["rank", "none"] = "rank"  # of scores, before they are learned
+    elites: int = Field(10, ge=1)  # candidates are near so many of the best
+    spread: float = Field(1.5, gt=0, allow_inf_nan=False)  # of candidates around them
+    explore: float = Field(0.2, ge=0, le=1)  # share of candidates that are not near them
+    within: bool = True  # decode to members of the space only
+    kernel: Literal["matern", "rbf"] = "matern"
+    ard: bool = False  # a lengthscale for each latent dimension
+    inducing: int | None = Field(None, ge=1)  # inducing points; none: an exact process
+    subset: int = Field(500, ge=2)  # points that the kernel's parameters are fitted to
+    device: str = "cpu"  # of the generator
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        """Let the preset give what is not given."""
+        if isinstance(values, Mapping) and values.get("preset") == "paper":
+            return merge(SVGE, values)
+        return values
+
+
 class TableConfig(_Strict):
     """Look scores up in a table."""
 
@@ -207,6 +256,7 @@ METHODS: dict[str, type[BaseModel]] = {
     "random": RandomConfig,
     "local": LocalConfig,
     "graphpnas": GraphPNASConfig,
+    "latent-bo": LatentConfig,
 }
 EVALUATORS: dict[str, type[BaseModel]] = {"table": TableConfig, "train": TrainConfig}
 
@@ -234,7 +284,7 @@ def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any],
     return choose
 
 
-MethodConfig = RandomConfig | LocalConfig | GraphPNASConfig | CustomConfig
+MethodConfig = RandomConfig | LocalConfig | GraphPNASConfig | LatentConfig | CustomConfig
 EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
 
 

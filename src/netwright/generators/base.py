@@ -55,10 +55,12 @@ class HasLatent(HasLoss, Protocol):
     """A generator with a latent space to search in (SVGe, DGMG, D-VAE, arch2vec).
 
     Attributes:
+        layout: What it knows of the space.
         latent_size: Number of coordinates of a latent point.
         any_size: Whether its parameters fit layouts of any number of nodes.
     """
 
+    layout: Layout
     latent_size: int
     any_size: bool
 

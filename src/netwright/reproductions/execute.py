@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from netwright.config.objects import make_evaluator, make_searcher, make_space
+from netwright.config.objects import make_evaluator, make_space
 from netwright.config.schema import RunConfig, TableConfig
+from netwright.config.searchers import make_searcher, model_of
 from netwright.reproductions.experiment import Cell, Experiment, run_config, run_folder
 from netwright.rng import stream
 from netwright.runs.run import Run
@@ -153,13 +154,21 @@ def _step(events: Iterator[Chunk | Step]) -> tuple[int, bool]:
 
 
 def _opened(search: _Search) -> Run:
-    """Open or make the run folder of a search; a run is of one table."""
+    """Open or make the run folder of a search."""
     if (search.folder / "config.toml").exists():
         run = Run.open(search.folder)
     else:
         run = Run.create(search.folder, search.config.resolved())
-    run.ledger.pin("table", _table(search.config).checksum)
+    _pin(run, search.config)
     return run
+
+
+def _pin(run: Run, config: RunConfig) -> None:
+    """Insist that a run is of one table, and of one fitted generator."""
+    run.ledger.pin("table", _table(config).checksum)
+    model = model_of(config.method)
+    if model is not None:
+        run.ledger.pin("model", model)
 
 
 def _progress(folder: Path, config: RunConfig) -> int:
@@ -174,7 +183,7 @@ def _progress(folder: Path, config: RunConfig) -> int:
                 f"{folder} was made with {name} = {known.get(name)!r}, not {wanted.get(name)!r}: "
                 "use another folder for the experiment, or delete this run"
             )
-    run.ledger.pin("table", _table(config).checksum)
+    _pin(run, config)
     return run.ledger.count()
 
 

@@ -12,13 +12,14 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from netwright.search import Chunk, Step
 
 SCHEMA_VERSION = 1
+_SECONDS = "searcher seconds"  # a step's, kept among its statistics
 
 _SCHEMA = f"""
 CREATE TABLE evaluations (
@@ -90,12 +91,14 @@ class StepRow:
         evaluations: Evaluations told by then.
         stats: By name.
         time: Unix time.
+        seconds: How long the searcher took to propose and to learn; None in ledgers of before.
     """
 
     step: int
     evaluations: int
     stats: dict[str, float]
     time: float
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ class Ledger:
 
     def append_step(self, step: Step) -> None:
         """Commit what the searcher said of itself; a step done again replaces its first account."""
-        row = (step.step, step.evaluations, _dump(step.stats), time.time())
+        stats = step.stats | {_SECONDS: step.seconds}
+        row = (step.step, step.evaluations, _dump(stats), time.time())
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?)", row)
 
@@ -160,7 +164,12 @@ class Ledger:
         """Return what the searcher said of itself, step by step."""
         with self._open() as db:
             found = db.execute("SELECT step, evaluations, stats, time FROM steps ORDER BY step")
-            return [StepRow(step, n, _load(stats), when) for step, n, stats, when in found]
+            rows = []
+            for step, n, text, when in found:
+                stats = _load(text)
+                seconds = stats.pop(_SECONDS, None)
+                rows.append(StepRow(step, n, stats, when, seconds))
+            return rows
 
     def best(self) -> Row | None:
         """Return the evaluation with the best score, of equals the one with the lowest number."""
