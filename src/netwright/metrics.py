@@ -1,4 +1,4 @@
-"""Measures of searches and generators: pure functions of tensors.
+"""Measures of searches, generators and predictors: pure functions of tensors.
 
 The measures of generators are those of [SVGe] section IV-A and the code released with it, which
 compares graphs in the order in which their nodes are stored: pass `netwright.graphs.hashing`'s
@@ -7,6 +7,7 @@ counts as valid is said by a mask: that of a space, or the published rules
 (`netwright.reproductions.validity`).
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -120,3 +121,35 @@ def edit_distance(a: ArchitectureBatch, b: ArchitectureBatch) -> Int[Tensor, " b
     a, b = a.pad(size), b.pad(size)
     nodes = (a.ops != b.ops) | (a.node_mask != b.node_mask)
     return nodes.sum(dim=1) + (a.adj != b.adj).sum(dim=(1, 2))
+
+
+def mse(predicted: Float[Tensor, " batch"], actual: Float[Tensor, " batch"]) -> float:
+    """Return the mean squared error of predictions; NaN where there are none."""
+    return float((predicted.double() - actual.double()).square().mean())
+
+
+def rmse(predicted: Float[Tensor, " batch"], actual: Float[Tensor, " batch"]) -> float:
+    """Return the square root of `mse`, in the units of what is predicted."""
+    return math.sqrt(mse(predicted, actual))
+
+
+def kendall_tau(predicted: Float[Tensor, " batch"], actual: Float[Tensor, " batch"]) -> float:
+    """Return Kendall's rank correlation tau-b; NaN where one of the two does not vary."""
+    from scipy.stats import kendalltau  # half a second, and only predictors need it
+
+    if not (_varies(predicted) and _varies(actual)):
+        return math.nan
+    return float(kendalltau(predicted.cpu().numpy(), actual.cpu().numpy()).statistic)
+
+
+def spearman(predicted: Float[Tensor, " batch"], actual: Float[Tensor, " batch"]) -> float:
+    """Return Spearman's rank correlation, ties at their mean rank; NaN where one is constant."""
+    from scipy.stats import spearmanr  # as above
+
+    if not (_varies(predicted) and _varies(actual)):
+        return math.nan
+    return float(spearmanr(predicted.cpu().numpy(), actual.cpu().numpy()).statistic)
+
+
+def _varies(values: Float[Tensor, " batch"]) -> bool:
+    return len(values) > 1 and bool((values != values[0]).any())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
 
@@ -53,3 +53,24 @@ def path_encoding(
     if not bits:
         return torch.zeros(len(archs), 0, dtype=torch.bool, device=archs.device)
     return torch.cat(bits, dim=1)[:, :limit]
+
+
+def adjacency_encoding(archs: ArchitectureBatch, num_ops: int) -> Bool[Tensor, "batch bit"]:
+    """Tell which edges are there, and which operation each node has, in the order as stored.
+
+    First the pairs of nodes ``i < j``, row by row; then ``num_ops`` bits for each node, none of
+    them set where there is no node: what [BANANAS] compares its path encoding with. Isomorphic
+    graphs may differ.
+
+    Args:
+        archs: The graphs.
+        num_ops: Size of the operation vocabulary.
+
+    Raises:
+        ValueError: If an operation is not in the vocabulary.
+    """
+    if len(archs) and not 0 <= int(archs.ops.min()) <= int(archs.ops.max()) < num_ops:
+        raise ValueError(f"an operation is not one of the {num_ops} to encode: use their number")
+    above = torch.ones(archs.max_nodes, archs.max_nodes, device=archs.device).triu(1).bool()
+    ops = nn.functional.one_hot(archs.ops, num_ops).bool() & archs.node_mask[:, :, None]
+    return torch.cat([archs.adj[:, above], ops.flatten(1)], dim=1)
