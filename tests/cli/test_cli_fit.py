@@ -167,12 +167,12 @@ ERRORS = [
     ([*FIT, "--epochs", 0], 2, "recipe.epochs: Input should be greater than 0"),
     ([*FIT, "--layout", "x"], 2, "layout: Input should be 'free' or 'space' (given: 'x')"),
     ([*FIT, "--sample", 1], 2, "data.sample: Input should be greater than or equal to 2"),
-    (["reproduce", "svge", "table9"], 2, "unknown item 'table9' of svge: use table1, fig2, fig3-"),
+    (["reproduce", "svge", "table9"], 2, "unknown item 'table9' of svge: use table1, table2, table3"),
     (["reproduce", "gnn", "table1"], 2, "unknown paper 'gnn': use graphpnas or svge"),
     (["reproduce", "svge", "table1", "--scale", "x"], 2, "unknown scale 'x': use "),
     (["reproduce", "svge", "table1", "--only", "x"], 2, "no row has 'x' in its name: use enas/svg"),
     (["reproduce", "svge", "table1", "--seeds", 0], 2, "--seeds must be at least 1, not 0"),
-    (["reproduce", "svge", "fig2", "--seeds", 2], 2, "fig2 is of one fit, of SVGe to NAS-Bench-10"),
+    (["reproduce", "svge", "fig2", "--seeds", 2], 2, "fig2 is of one fit: choose it with --first-seed"),
     (["reproduce", "svge", "table1"], 1, "there is no table tables/enas.safetensors: make it with"),
     (["reproduce", "svge", "fig2"], 1, "there is no table tables/nasbench101.safetensors: make it"),
     (["reproduce", "graphpnas", "table5", "--only", "x"], 2, "--only"),
@@ -330,7 +330,7 @@ def test_table1_with_seeds_on_a_table(run, tables, tmp_path):
         *command, "--seeds", 2, "--first-seed", 3, "--tables", tables, "--out", "t"
     )
     assert code == 0, err
-    assert "nasbench101  arch2vec: accuracy" in out
+    assert "nasbench101 @64  arch2vec: accuracy" in out
     assert out.endswith("wrote t.json and t.md\n")
     assert "nasbench101/arch2vec: taking the measures" in err
     found = json.loads((tmp_path / "t.json").read_text())

@@ -61,9 +61,10 @@ def fits(tables, tmp_path_factory):
 def carried_out(fits, tables, folder, item=table2, **more):
     told = []
     arguments = {
-        "folder": folder, "scale": "smoke", "seeds": [0, 1], "only": [], "tables": tables,
-        "tell": told.append, "others": {"dgmg": fits["dgmg"]},
+        "folder": folder, "scale": "smoke", "seeds": [0, 1], "tables": tables, "tell": told.append,
     }  # fmt: skip
+    if item is table2:
+        arguments["others"] = {"dgmg": fits["dgmg"]}
     return item(fits["svge"], **(arguments | more)), told
 
 

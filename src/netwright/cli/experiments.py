@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from netwright.cli import latent
+from netwright.cli import svge
 from netwright.cli.options import Json, Quiet, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, default_tables, slug
 from netwright.reproductions.graphpnas import ITEMS, SCALES, reproduction, runs_of
+from netwright.reproductions.svge import Cell
+from netwright.reproductions.svge_search import spaces_of, table3
 from netwright.results import Difference, Row
 from netwright.tables.format import Table
 
@@ -111,7 +113,7 @@ def reproduce(
         str,
         typer.Argument(
             metavar="ITEM",
-            help=f"Of graphpnas: {', '.join(ITEMS)}. Of svge: {', '.join(latent.ITEMS)}.",
+            help=f"Of graphpnas: {', '.join(ITEMS)}. Of svge: {', '.join(svge.ITEMS)}.",
         ),
     ],
     seeds: Seeds = None,
@@ -126,7 +128,7 @@ def reproduce(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of svge table1: rows with this in their name, as enas/dvae. Repeatable."
+            help="Of svge tables 1 to 3: rows with this in their name, as enas/dvae. Repeatable."
         ),
     ] = None,
     option: Annotated[
@@ -135,6 +137,13 @@ def reproduce(
             "--set",
             metavar="KEY=VALUE",
             help="Of svge: any setting of the fits, e.g. --set device=cuda. Repeatable.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND:PATH",
+            help="Of svge table4 and table5: images to train on, cifar10:FOLDER or idx:FOLDER.",
         ),
     ] = None,
     tables: Tables = None,
@@ -157,33 +166,35 @@ def reproduce(
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}: use {', '.join(SCALES)}")
     if paper == "svge":
-        if seeds is not None and seeds < 1:
-            raise ValueError(f"--seeds must be at least 1, not {seeds}")
-        first = first_seed or 0
         shown = {
             "seeds": seeds,
             "first_seed": first_seed,
             "only": only or None,
             "scale": None if scale == "laptop" else scale,
             "set": option or None,
+            "data": data,
         }
-        words = {name: value for name, value in shown.items() if value is not None}
-        latent.reproduce_svge(
+        plan = svge.Plan(
             item,
-            latent.scale_of(scale),
-            seeds=range(first, first + (seeds or 1)),
+            svge.scale_of(scale),
+            seeds=seeds,
+            first_seed=first_seed,
             only=only or (),
             changes=settings(option),
             tables=tables,
             run=run,
+            data=data,
             out=out,
-            options=_options(words),
-            json=json,
+            options=_options({name: value for name, value in shown.items() if value is not None}),
             quiet=quiet,
         )
+        if item == "table3":
+            _table3(plan, json=json)
+        else:
+            svge.reproduce(plan, json=json)
         return
-    if only or option:
-        raise ValueError("--only and --set are for svge")
+    if only or option or data:
+        raise ValueError("--only, --set and --data are for svge")
     flags = {"seeds": seeds, "first_seed": first_seed}
     changes = {name: value for name, value in flags.items() if value is not None}
     described = Experiment.parse(reproduction(item, scale) | changes)
@@ -193,6 +204,32 @@ def reproduce(
     # Finished runs of one scale serve the other; those of the smoke scale have other settings.
     folder = run or Path("runs") / (runs_of(item) + ("-smoke" if scale == "smoke" else ""))
     _do(described, name, folder, tables, out, command, json=json, quiet=quiet)
+
+
+def _table3(plan: svge.Plan, *, json: bool) -> None:
+    """Search in the latent spaces of the fits of Table I, which are made first."""
+    svge.insist(plan)
+    trials = 10 if plan.seeds is None else plan.seeds
+    described = table3(plan.scale, plan.folder, trials=trials)
+    if plan.first_seed is not None:
+        described["first_seed"] = plan.first_seed
+    if plan.only:
+        rows = [m for m in described["methods"] if any(word in _row(m) for word in plan.only)]
+        if not rows:
+            known = "; ".join(_row(method) for method in described["methods"])
+            raise ValueError(f"no row has {plan.only[0]!r} in its name: use {known}")
+        described |= {"methods": rows, "baseline": None}
+    experiment = Experiment.parse(described)
+    for space in spaces_of(experiment):
+        svge.fitted(Cell(space, "svge"), plan, 0)
+    folder = plan.folder.with_name(f"{plan.folder.name}-search")
+    command = shlex.split(plan.command)
+    _do(experiment, plan.name, folder, plan.tables, plan.out, command, json=json, quiet=plan.quiet)
+
+
+def _row(method: dict[str, Any]) -> str:
+    """Name a row of Table III, as ``SVGe + BO/best``."""
+    return "/".join(filter(None, (method["name"], method.get("preset"))))
 
 
 def _do(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from netwright.config.schema import (
@@ -35,6 +36,7 @@ from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.toy import toy_network
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.enas import ENAS
+from netwright.spaces.listed import Listed
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy
@@ -92,6 +94,7 @@ def make_space(config: SpaceConfig) -> SearchSpace:
 
     Raises:
         ValueError: If the name is unknown or an option does not fit.
+        FileNotFoundError: If there is no such table.
     """
     own = ".py:" in config.name
     if not own and config.name not in SPACES:
@@ -102,7 +105,11 @@ def make_space(config: SpaceConfig) -> SearchSpace:
         made = call(f"space {config.name}", made, **config.options)
     if not isinstance(made, SearchSpace):
         raise ValueError(f"{config.name} is {type(made).__name__}, not a SearchSpace")
-    return made
+    if config.known is None:
+        return made
+    table = Table.open(config.known)
+    table.require(made)
+    return Listed(made, table.archs(torch.arange(len(table))))
 
 
 def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int = 1) -> Evaluator:

@@ -75,6 +75,8 @@ class OpenConfig(BaseModel):
 class SpaceConfig(OpenConfig):
     """A search space by name, or ``file.py:NAME``, and the options of its constructor."""
 
+    known: Path | None = None  # only the architectures that this table has
+
 
 class CustomConfig(OpenConfig):
     """A method or an evaluator of one's own, ``file.py:NAME``."""
@@ -203,7 +205,7 @@ class LatentConfig(_Strict):
     preset: Literal["best", "paper"] = "best"
     initial: int = Field(10, ge=0)  # random architectures at the start
     acquisition: Literal["log-ei", "random"] = "log-ei"
-    candidates: Literal["near", "box"] = "near"
+    candidates: Literal["near", "box", "space"] = "near"
     pool: int = Field(500, ge=1)  # candidates from which a batch is chosen
     draws: int = Field(500, ge=1)  # decodings of a chosen point of the box
     iterations: int = Field(0, ge=0)  # of L-BFGS from a chosen point of the box

@@ -28,6 +28,8 @@ from netwright.tables.format import Table
 
 #: What may differ between a run and the experiment it is found in: it changes no evaluation.
 _FREE = ("budget", "workers")
+#: Files, which are known by their checksums.
+_PINNED = ("evaluator.path", "space.known", "method.model")
 #: Searches that advance at the same time: what they wait for is the disk, at every step.
 _THREADS = 16
 
@@ -193,7 +195,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
-        elif prefix + name not in (*_FREE, "evaluator.path"):  # a table is known by its checksum
+        elif prefix + name not in (*_FREE, *_PINNED):
             flat[prefix + name] = value
     return flat
 

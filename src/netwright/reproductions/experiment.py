@@ -85,7 +85,8 @@ class Benchmark(_Strict):
 class Method(_Strict):
     """A search method with its settings.
 
-    ``method`` is what it is in a run's configuration: a name or a table of settings.
+    ``method`` is what it is in a run's configuration: a name or a table of settings. In the
+    ``model`` of a method with a fitted generator, ``{space}`` stands for the benchmark's space.
     """
 
     method: str | dict[str, Any]
@@ -211,8 +212,8 @@ def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
     benchmark, method = cell
     columns = dict.fromkeys(benchmark.report.values())
     values = {
-        "space": benchmark.space,
-        "method": method.method,
+        "space": _space(benchmark, tables),
+        "method": _method(method, benchmark),
         "evaluator": {
             "name": "table",
             "path": find_table(benchmark, tables),
@@ -227,6 +228,24 @@ def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
         return RunConfig.parse(values)
     except ValueError as error:
         raise ValueError(f"{method.label} on {benchmark.name}: {error}") from None
+
+
+def _space(benchmark: Benchmark, tables: Path) -> str | dict[str, Any]:
+    """Return the space, its table found like that of scores."""
+    space = benchmark.space
+    if isinstance(space, str) or "known" not in space:
+        return space
+    return {**space, "known": str(tables / space["known"])}
+
+
+def _method(method: Method, benchmark: Benchmark) -> str | dict[str, Any]:
+    """Return the method, ``{space}`` in the path of a fitted generator filled in."""
+    settings = method.method
+    if isinstance(settings, str) or "model" not in settings:
+        return settings
+    space = benchmark.space
+    name = space if isinstance(space, str) else space["name"]
+    return {**settings, "model": str(settings["model"]).replace("{space}", name)}
 
 
 def find_table(benchmark: Benchmark, tables: Path) -> Path:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from netwright import metrics
 from netwright.files import locked
 from netwright.report.prediction import scatter_svg
+from netwright.reproductions.outcome import Outcome
 from netwright.reproductions.prediction_jobs import (
     TEST,
     Bench,
@@ -68,14 +69,6 @@ _MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {
 }
 
 
-class Outcome(NamedTuple):
-    """What was measured, and a figure if there is one."""
-
-    rows: list[Row]
-    chart: str | None
-    caption: str
-
-
 def table2(
     fit: FitRun,
     *,
@@ -121,10 +114,8 @@ def fig3_right(
     folder: Path,
     scale: Scale,
     seeds: Sequence[int],
-    only: Sequence[str] = (),
     tables: Path,
     tell: Tell,
-    others: Mapping[str, FitRun],
 ) -> Outcome:
     """Draw predicted over true test accuracies of held-out cells above 80 %.
 
@@ -135,7 +126,6 @@ def fig3_right(
         ValueError: As `table2`.
         OSError: As `table2`.
     """
-    del only, others
     bench = Bench([fit], tables, scale)
     job = jobs(list(bench.fits), scale)[0]
     with _in(folder / scale) as place:

@@ -9,6 +9,8 @@ decoded, and what they decode to is evaluated. Two settings:
 * ``candidates = "near"``, ours: architectures decoded around the encodings of the best ones and
   all over the latent space; the process is asked, and learns, at their own encodings. What it is
   asked about is then what is evaluated.
+* ``candidates = "space"``: the same, but architectures are drawn from the space instead of being
+  decoded, for a space of which only some members can be evaluated.
 
 Deviations from the released code ([SVGe], [DVAE]): architectures decoded once more cost nothing,
 their known score is learned at the new point too, and further points are chosen until there are as
@@ -45,7 +47,7 @@ class LatentOptions:
     Attributes:
         initial: Random architectures evaluated first.
         acquisition: "log-ei", or "random", which takes candidates as they come: a baseline.
-        candidates: "near" or "box", see the module.
+        candidates: "near", "box" or "space", see the module.
         pool: Candidates from which a batch is chosen.
         draws: How often a chosen point of the box is decoded.
         iterations: Of L-BFGS from a chosen point of the box; 0 takes the point as it is.
@@ -61,7 +63,7 @@ class LatentOptions:
 
     initial: int = 10
     acquisition: Literal["log-ei", "random"] = "log-ei"
-    candidates: Literal["near", "box"] = "near"
+    candidates: Literal["near", "box", "space"] = "near"
     pool: int = 500
     draws: int = 500
     iterations: int = 0
@@ -212,7 +214,7 @@ class LatentSearch:
         return Proposals.cat(found)
 
     def _from_near(self, n: int, rng: torch.Generator) -> Proposals:
-        """Choose among architectures decoded around the best, by their own encodings."""
+        """Choose among architectures by their own encodings."""
         found = [Proposals(self._fresh.none(), ())]
         if len(self._points) < 2:
             return found[0]
@@ -240,8 +242,22 @@ class LatentSearch:
         return Proposals.cat(found)
 
     def _pool(self, rng: torch.Generator) -> ArchitectureBatch:
-        """Decode candidates; return those that are valid and new, each once."""
+        """Return candidates that are valid and new, each once."""
+        archs = self.space.simplify(self._candidates(rng))
+        valid = self.space.is_valid(archs)
+        archs = archs[valid]
+        new = self._fresh.unseen(archs)
+        self._stats |= {
+            "invalid": 1 - float(valid.double().mean()),
+            "repeated": 1 - float(new.double().mean()) if len(new) else 0.0,
+        }
+        return archs[new].pad(self.space.layout.max_nodes)
+
+    def _candidates(self, rng: torch.Generator) -> ArchitectureBatch:
+        """Draw from the space, or decode around the best and everywhere."""
         options, points = self.options, self._points
+        if options.candidates == "space":
+            return self.space.sample(options.pool, rng=rng)
         deviation = points.std(dim=0)
         far = round(options.explore * options.pool)
         best = self._filled().argsort(descending=True, stable=True)[: options.elites]
@@ -253,15 +269,7 @@ class LatentSearch:
         noise = torch.randn(far, points.shape[1], generator=rng)
         everywhere = points.mean(dim=0) + deviation * noise
         latent = torch.cat([around, everywhere])
-        archs = self.space.simplify(self._decode(latent, 1, rng).archs)
-        valid = self.space.is_valid(archs)
-        archs = archs[valid]
-        new = self._fresh.unseen(archs)
-        self._stats |= {
-            "invalid": 1 - float(valid.double().mean()),
-            "repeated": 1 - float(new.double().mean()) if len(new) else 0.0,
-        }
-        return archs[new].pad(self.space.layout.max_nodes)
+        return self._decode(latent, 1, rng).archs
 
     def _surrogate(self, rng: torch.Generator) -> tuple[Any, float]:
         """Fit the Gaussian process to what is known; return it with the score to improve on."""

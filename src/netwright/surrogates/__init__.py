@@ -1,0 +1,1 @@
+"""Surrogates: what predicts scores from architectures or from latent points."""
