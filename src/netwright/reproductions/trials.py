@@ -1,0 +1,224 @@
+"""Training chosen cells from scratch: what each gave is on disk before the next one starts.
+
+A search trains an architecture once; here one may be trained several times, from different random
+streams, and every network is tested too. So these are not runs: a trial is one training, and its
+result one small file.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from netwright.evaluators.train import TrainEvaluator
+from netwright.evaluators.training import Recipe, accuracy, resolve_device
+from netwright.files import locked, write_atomic
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.hashing import labelled_keys, to_hex
+from netwright.images.data import ImageData
+from netwright.networks.nasbench101 import nasbench101_network
+from netwright.networks.skeleton import Skeleton
+from netwright.rng import stream
+from netwright.spaces.base import SearchSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """How cells are trained and tested.
+
+    Attributes:
+        name: Of the data and the network, for readers.
+        data: What they learn.
+        train_fraction: Share of the training images to train on; the rest is for validation.
+        skeleton: What surrounds the cells.
+        recipe: Of the training.
+        device: "cpu", "cuda" or "auto".
+    """
+
+    name: str
+    data: ImageData
+    train_fraction: float
+    skeleton: Skeleton
+    recipe: Recipe
+    device: str = "auto"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what decides results, as JSON values: trials of other facts are others."""
+        sizes = [len(self.data.train_labels), len(self.data.test_labels)]
+        return {
+            "data": [self.data.name, *self.data.train_images.shape[1:], *sizes],
+            "train_fraction": self.train_fraction,
+            "skeleton": asdict(self.skeleton),
+            "recipe": asdict(self.recipe),
+        }
+
+
+class Plan(NamedTuple):
+    """One training to be carried out.
+
+    Attributes:
+        group: What the cell stands for.
+        arch: The cell, in the space's notation.
+        seed: Of the experiment.
+        repeat: Number of the training among those of this cell and seed.
+    """
+
+    group: str
+    arch: str
+    seed: int
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a training gave.
+
+    Attributes:
+        valid: Validation accuracy, a fraction: the mean of the last epochs. NaN if it failed.
+        test: Test accuracy of the trained network, a fraction.
+        parameters: Of the network.
+        seconds: Spent.
+        error: Why it failed.
+    """
+
+    valid: float
+    test: float
+    parameters: float
+    seconds: float
+    error: str | None = None
+
+
+class _Keeping:
+    """Builds cells' networks, and keeps the one built last: what is trained in place is tested."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self._skeleton = skeleton
+        self.model: nn.Module | None = None
+
+    def __call__(self, arch: ArchitectureBatch, *, in_channels: int, num_classes: int) -> nn.Module:
+        self.model = nasbench101_network(
+            arch, in_channels=in_channels, num_classes=num_classes, preset=self._skeleton
+        )
+        return self.model
+
+
+def train_once(setting: Setting, arch: ArchitectureBatch, *, rng: torch.Generator) -> Trial:
+    """Train a single cell by `TrainEvaluator`, which validates it, and test what was trained."""
+    build = _Keeping(setting.skeleton)
+    evaluator = TrainEvaluator(
+        build,
+        setting.data,
+        setting.recipe,
+        train_fraction=setting.train_fraction,
+        device=setting.device,
+    )
+    found = evaluator.evaluate(arch, rng=rng)
+    valid, seconds = float(found.score[0]), float(found.cost[0])
+    if found.error[0] is not None or build.model is None:
+        return Trial(math.nan, math.nan, math.nan, seconds, found.error[0])
+    data = setting.data.to(resolve_device(setting.device))
+    test = accuracy(build.model, data, data.test_images, data.test_labels)
+    return Trial(valid, test, float(found.extras["parameters"][0]), seconds)
+
+
+def carry_out(
+    plans: Sequence[Plan],
+    setting: Setting,
+    space: SearchSpace,
+    folder: Path,
+    *,
+    tell: Callable[[str], None],
+) -> list[Trial]:
+    """Carry out the trainings that are not on disk yet; return all, in the order of the plans.
+
+    A training draws from a stream of its own, named after the cell and the repeat, whatever the
+    order. Plans of the same cell, seed and repeat are one training, whatever their groups.
+
+    Args:
+        plans: What to train.
+        setting: How.
+        space: Of the cells.
+        folder: Where the results are, and go.
+        tell: Called with a line for each training.
+
+    Raises:
+        BlockingIOError: If another process trains in the folder.
+        OSError: If a result cannot be written; those before it stay.
+        ValueError: If the folder holds results of another setting, or a file is damaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    with locked(folder / ".lock"):
+        _insist(folder / "setting.json", setting)
+        for i, plan in enumerate(plans, start=1):
+            path = folder / f"{_name(plan, space)}.json"
+            if not path.exists():
+                arch = space.parse([plan.arch])
+                rng = stream(plan.seed, f"trial/{_name(plan, space)}")
+                trial = train_once(setting, arch, rng=rng)
+                write_atomic(path, json.dumps(_plain(asdict(trial) | {"arch": plan.arch})) + "\n")
+                outcome = trial.error or f"test accuracy {trial.test:.2%}"
+                tell(f"{i}/{len(plans)} {plan.group}: {outcome}, {trial.seconds:.0f} s")
+            found.append(_read(path))
+    return found
+
+
+def _name(plan: Plan, space: SearchSpace) -> str:
+    """Name a training: by the stored form of the cell, as the order of nodes decides channels."""
+    key = to_hex(labelled_keys(space.from_text([plan.arch])))[0]
+    return f"{key}-seed-{plan.seed}-repeat-{plan.repeat}"
+
+
+def _insist(path: Path, setting: Setting) -> None:
+    """Note the setting in the folder, or make sure that it is the one noted.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    facts = json.loads(json.dumps(setting.facts()))
+    if not path.exists():
+        write_atomic(path, json.dumps(facts, indent=1) + "\n")
+    elif _parse(path) != facts:
+        raise ValueError(
+            f"{path.parent} holds trainings of another setting ({path.name}): name another folder"
+        )
+
+
+def _read(path: Path) -> Trial:
+    found = _parse(path)
+
+    def number(name: str) -> float:
+        return math.nan if found[name] is None else float(found[name])
+
+    try:
+        valid, test, parameters = map(number, ("valid", "test", "parameters"))
+        return Trial(valid, test, parameters, number("seconds"), found["error"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    if not isinstance(found, dict):
+        raise _damaged(path, "no JSON object")
+    return found
+
+
+def _damaged(path: Path, reason: object) -> ValueError:
+    return ValueError(f"{path} is damaged ({reason}): remove it to train anew")
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace NaN, for which JSON has no word."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in values.items()
+    }
