@@ -8,6 +8,7 @@ from netwright.config.objects import (
     make_build,
     make_data,
     make_evaluator,
+    make_initial,
     make_recipe,
     make_space,
 )
@@ -15,6 +16,7 @@ from netwright.config.schema import (
     CustomConfig,
     ExplorerConfig,
     GraphPNASConfig,
+    InitialConfig,
     LocalConfig,
     RandomConfig,
     ScheduleConfig,
@@ -30,6 +32,7 @@ from netwright.searchers.reinforce import Reinforce, ReinforceOptions
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy
+from netwright.tables.format import Column, Rows, Table
 
 
 @pytest.mark.parametrize("name", ["toy", "nasbench101", "nasbench201"])
@@ -228,3 +231,39 @@ def test_a_generator_on_a_device_that_is_not_there_is_refused():
     config = GraphPNASConfig(device="cuda")
     with pytest.raises(ValueError, match=r"method\.device: there is no cuda here, use cpu"):
         make_searcher(config, Toy(), rng=stream(0, "init"))
+
+
+def test_known_scores_are_a_share_of_a_table_by_the_seed(tmp_path):
+    space = Toy()
+    score = torch.linspace(0, 1, 27)
+    score[::9] = torch.nan
+    path = tmp_path / "toy.safetensors"
+    rows = Rows(space.enumerate(), {"mine/valid@1": Column(score)}, "made", "none")
+    Table.write(path, space, rows)
+
+    def known(share, seed=0):
+        config = InitialConfig(table=path, metric="mine/valid@1", share=share)
+        return make_initial(config, space, seed=seed)
+
+    archs, found = known(1.0)
+    assert len(archs) == 24  # three have no score
+    text = dict(zip(space.to_text(space.enumerate()), score.tolist(), strict=True))
+    assert [text[one] for one in space.to_text(archs)] == found.tolist()
+    assert len(known(0.25)[0]) == 6
+    assert len(known(1e-9)[0]) == 1
+    assert space.to_text(known(0.5)[0]) == space.to_text(known(0.5)[0])
+    assert space.to_text(known(0.5)[0]) != space.to_text(known(0.5, seed=1)[0])
+    assert make_initial(None, space, seed=0) is None
+    with pytest.raises(ValueError, match="toy"):
+        make_initial(InitialConfig(table=path, metric="mine/valid@1"), NASBench201(), seed=0)
+
+
+def test_a_space_cut_down_to_a_table(tmp_path):
+    path = tmp_path / "toy.safetensors"
+    some = Toy().enumerate()[5:9]
+    Table.write(path, Toy(), Rows(some, {"mine/valid@1": Column(torch.rand(4))}, "made", "none"))
+    space = make_space(SpaceConfig(name="toy", known=path))
+    assert space.size == 4
+    assert sorted(space.to_text(space.enumerate())) == sorted(Toy().to_text(some))
+    with pytest.raises(FileNotFoundError, match="no table at"):
+        make_space(SpaceConfig(name="toy", known=tmp_path / "none"))

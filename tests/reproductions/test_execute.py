@@ -13,6 +13,7 @@ from netwright.reproductions.outcomes import differences_of, read_outcomes, rows
 from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.searchers.random import RandomSearch
+from netwright.tables.format import Column, Rows, Table
 
 
 def _ledgers(experiment, folder):
@@ -212,3 +213,36 @@ def test_a_setting_that_came_later_than_the_run_counts_as_its_default(tmp_path, 
         path.write_text(text.replace('neighbourhood = "first"\n', ""))
     events = list(carry_out(experiment, tmp_path / "e", tables=tables))
     assert {event.done for event in events} == {72}
+
+
+def test_a_method_may_start_with_the_scores_of_a_share_of_the_table(tmp_path, tables):
+    methods = [{"method": "random", "initial": 0.5, "name": "informed"}]
+    experiment = Experiment.parse(described(methods=methods, baseline=None))
+    events = list(carry_out(experiment, tmp_path / "e", tables=tables))
+    assert events[-1].done == events[-1].total == 3 * 12
+    known = set()
+    for seed in experiment.seed_list:
+        rows = Run.open(run_folder(tmp_path / "e", experiment.cells[0], seed)).ledger.rows()
+        told = [row.key for row in rows if row.status == "initial"]
+        new = [row.key for row in rows if row.status == "evaluated"]
+        assert len(told) == round(0.5 * SPACE.size)
+        assert len(new) == 12
+        assert not set(told) & set(new)
+        known.add(tuple(told))
+    assert len(known) == 3  # each seed knows others
+    again = list(carry_out(experiment, tmp_path / "e", tables=tables))
+    assert again[0].done == again[0].total
+
+
+def test_a_space_may_be_cut_down_to_what_a_table_knows(tmp_path, tables):
+    whole = SPACE.enumerate()
+    known = whole[torch.arange(14)]
+    columns = {"mine/valid@1": Column(torch.rand(14)), "mine/test@1": Column(torch.rand(14))}
+    Table.write(tables / "part.safetensors", SPACE, Rows(known, columns, "made", "none"))
+    values = described(methods=[{"method": "random"}, {"method": "local"}], baseline=None)
+    cut = {"space": {"name": "toy", "known": "part.safetensors"}, "table": "part.safetensors"}
+    values["benchmarks"] = [{**values["benchmarks"][0], **cut, "budgets": [14]}]
+    experiment = Experiment.parse(values)
+    list(carry_out(experiment, tmp_path / "e", tables=tables))
+    for rows in _ledgers(experiment, tmp_path / "e").values():
+        assert sorted(arch for _, arch, *_ in rows) == sorted(SPACE.to_text(known))

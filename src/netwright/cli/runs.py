@@ -13,7 +13,7 @@ from netwright.cli.latent import report_fit, sample_fit
 from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
-from netwright.config.objects import make_evaluator, make_space
+from netwright.config.objects import make_evaluator, make_initial, make_space
 from netwright.config.schema import (
     CustomConfig,
     RunConfig,
@@ -256,6 +256,7 @@ def execute(run: Run, config: RunConfig, parts: Parts, *, quiet: bool) -> None:
         seed=config.seed,
         workers=config.workers,
         mode=config.mode,
+        initial=make_initial(config.initial, parts.space, seed=config.seed),
     )
     done, best = run.ledger.count(), run.ledger.best()
     with bar(config.budget, "evaluations", first=done, quiet=quiet) as progress:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from netwright.config.schema import (
     CustomConfig,
     EvaluatorConfig,
+    InitialConfig,
     SpaceConfig,
     TableConfig,
     TrainConfig,
@@ -26,6 +27,7 @@ from netwright.evaluators.isolated import Isolated
 from netwright.evaluators.table import TableEvaluator
 from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
 from netwright.evaluators.training import Recipe
+from netwright.graphs.batch import ArchitectureBatch
 from netwright.images.cifar import cifar10, cifar100
 from netwright.images.data import ImageData
 from netwright.images.digits import digits
@@ -34,6 +36,7 @@ from netwright.images.idx import idx
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.toy import toy_network
+from netwright.rng import stream
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.enas import ENAS
 from netwright.spaces.listed import Listed
@@ -142,6 +145,28 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
             if not isinstance(made, Evaluator):
                 raise ValueError(f"{config.name} made {type(made).__name__}, not an Evaluator")
             return made if workers == 1 else Isolated(made, workers=workers)
+
+
+def make_initial(
+    config: InitialConfig | None, space: SearchSpace, *, seed: int
+) -> tuple[ArchitectureBatch, Tensor] | None:
+    """Return the architectures whose scores are known before a search, with their scores.
+
+    Raises:
+        ValueError: If the table is of another space, has no such metric, or no score of it.
+        FileNotFoundError: If there is no such table.
+    """
+    if config is None:
+        return None
+    table = Table.open(config.table)
+    table.require(space)
+    score = table.column(config.metric).float()
+    known = score.isfinite().nonzero()[:, 0]
+    if not len(known):
+        raise ValueError(f"initial: {config.table} has no score in {config.metric}")
+    order = torch.randperm(len(known), generator=stream(seed, "initial"))
+    row = known[order[: max(1, round(config.share * len(known)))]]
+    return table.archs(row), score[row]
 
 
 def make_data(name: str) -> ImageData:

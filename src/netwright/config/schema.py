@@ -290,6 +290,14 @@ MethodConfig = RandomConfig | LocalConfig | GraphPNASConfig | LatentConfig | Cus
 EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
 
 
+class InitialConfig(_Strict):
+    """Scores known before a search: those of a table's rows, or of a random share of them."""
+
+    table: Path
+    metric: str
+    share: float = Field(1.0, gt=0, le=1)  # drawn with the seed of the run
+
+
 class RunConfig(Described):
     """One search, from the space to the seed."""
 
@@ -301,6 +309,7 @@ class RunConfig(Described):
     seed: int = 0
     workers: int = Field(1, ge=1)
     mode: Mode = "batch"
+    initial: InitialConfig | None = None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from netwright.config.objects import make_evaluator, make_space
+from netwright.config.objects import make_evaluator, make_initial, make_space
 from netwright.config.schema import RunConfig, TableConfig
 from netwright.config.searchers import make_searcher, model_of
 from netwright.reproductions.experiment import Cell, Experiment, run_config, run_folder
@@ -29,7 +29,7 @@ from netwright.tables.format import Table
 #: What may differ between a run and the experiment it is found in: it changes no evaluation.
 _FREE = ("budget", "workers")
 #: Files, which are known by their checksums.
-_PINNED = ("evaluator.path", "space.known", "method.model")
+_PINNED = ("evaluator.path", "space.known", "method.model", "initial.table")
 #: Searches that advance at the same time: what they wait for is the disk, at every step.
 _THREADS = 16
 
@@ -128,6 +128,7 @@ def _lockstep(searches: list[_Search]) -> Iterator[int]:
                 budget=search.config.budget,
                 batch_size=search.config.batch_size,
                 seed=seed,
+                initial=make_initial(search.config.initial, space, seed=seed),
             )
             running[seed] = stack.enter_context(closing(events))
         # Many threads of one thread each; the caller, which trains, keeps its own number.

@@ -97,6 +97,7 @@ class Method(_Strict):
     # Not more seeds than these, where one takes long; by benchmark, if they differ.
     seeds: PositiveInt | dict[str, PositiveInt] | None = None
     budget: int | None = Field(None, ge=1)  # nor more evaluations
+    initial: float | None = Field(None, gt=0, le=1)  # share of the table known from the start
 
     @model_validator(mode="before")
     @classmethod
@@ -224,6 +225,9 @@ def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
         "batch_size": method.batch_size,
         "seed": seed,
     }
+    if method.initial is not None:
+        known = {"table": find_table(benchmark, tables), "metric": benchmark.metric}
+        values["initial"] = known | {"share": method.initial}
     try:
         return RunConfig.parse(values)
     except ValueError as error:
