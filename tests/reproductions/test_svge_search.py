@@ -29,7 +29,7 @@ def test_every_search_has_a_configuration(scale, tables):
         (cell.benchmark.name, cell.method.label): run_config(cell, 0, tables)
         for cell in experiment(scale).cells
     }
-    for (benchmark, label), config in configs.items():
+    for (_, label), config in configs.items():
         if not isinstance(config.method, LatentConfig):
             continue
         space = config.space.name
