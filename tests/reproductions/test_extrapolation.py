@@ -117,7 +117,9 @@ def test_the_residual_cell_is_two_convolutions_and_a_shortcut():
 def test_the_chart_draws_the_cells(four):
     assert four.chart.count("data-node=") >= 7 + 7 + 8
     assert "7 nodes, the paper&#x27;s best" in four.chart
-    assert re.search(r"#1 of [\d,]+, \w+", four.chart)
+    places = re.findall(r">#(\d+) of [\d,]+, \w+<", four.chart)
+    assert places[:2] == ["1", "2"]
+    assert len(places) == len(set(places))  # each is drawn once
 
 
 def test_missing_data_tables_and_other_fits_are_told_in_one_line(place, tmp_path):

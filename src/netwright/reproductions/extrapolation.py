@@ -123,6 +123,7 @@ _EFFORTS: dict[Scale, Effort] = {
     "laptop": Effort(),
     "paper": Effort(),
 }
+_DRAWN = 6  # of the cells of eight nodes
 _DEFAULT_DATA = {"table4": "cifar10:PATH", "table5": "idx:/usr/share/datasets/fashion-mnist"}
 
 
@@ -311,12 +312,13 @@ def _table4_chart(done: Done, ranking: Ranking, table: Table, seed: int) -> str:
     parents = parents_of(table)
     best, _ = SPACE.to_text(parents)
     shown = [(BEST, best), (PAPERS, PAPERS_BEST)]
-    shown += list(dict.fromkeys((plan.group, plan.arch) for plan, _ in done.of(TOP, seed)))[:4]
-    shown += list(dict.fromkeys((plan.group, plan.arch) for plan, _ in done.of(EXPANDED, seed)))[:2]
+    top = [plan.arch for group in (TOP, EXPANDED) for plan, _ in done.of(group, seed)]
+    shown += [(TOP, arch) for arch in dict.fromkeys(top)][:_DRAWN]
     titles = []
     for group, arch in shown:
-        found = [trial.test for plan, trial in done.of(group, seed) if plan.arch == arch]
-        lines = [group.replace(", top of the ranking", "").replace("top of the ", "")]
+        done_here = [*done.of(group, seed), *done.of(EXPANDED, seed)]
+        found = [trial.test for plan, trial in done_here if plan.arch == arch]
+        lines = [group]
         if arch in place:
             i = place[arch]
             lines = [f"#{i + 1} of {len(texts):,}, {ranking.origin[i]}"]
