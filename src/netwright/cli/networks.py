@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netwright.cli.options import Json, Quiet, Settings, SpaceOption, settings
+from netwright.cli.options import DATASETS, Json, Quiet, Settings, SpaceOption, settings
 from netwright.cli.output import bar, print_json, say
 from netwright.cli.runs import closing, evaluator_flags
 from netwright.config.objects import (
@@ -43,7 +43,7 @@ def evaluate(
     evaluator: Annotated[
         str | None, typer.Option("--evaluator", "-e", help="train, table, or file.py:NAME.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="digits, or folder:PATH.")] = None,
+    dataset: Annotated[str | None, typer.Option(help=f"{DATASETS}.")] = None,
     table: Annotated[Path | None, typer.Option(help="Table to look the score up in.")] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of the table.")] = None,
     extra: Annotated[list[str] | None, typer.Option(help="Further metric. Repeatable.")] = None,
@@ -91,7 +91,7 @@ def train(
     ] = None,
     arch: ArchOfRun = "best",
     dataset: Annotated[
-        str | None, typer.Option(help="digits, or folder:PATH; by default the run's, or digits.")
+        str | None, typer.Option(help=f"{DATASETS}; by default the run's, or digits.")
     ] = None,
     preset: Annotated[
         str | None,
@@ -177,7 +177,7 @@ def _training(run: Run | None, given: dict[str, Any]) -> dict[str, Any]:
     evaluator = {"name": "train"} if run is None else run.config.get("evaluator", {})
     if evaluator.get("name") != "train":
         if "dataset" not in given:
-            raise ValueError("the run trained on no images: give --dataset digits or folder:PATH")
+            raise ValueError(f"the run trained on no images: give --dataset {DATASETS}")
         evaluator = {"name": "train"}
     return {"method": "random", "evaluator": merge(evaluator, given)}
 

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+#: What `--dataset` takes.
+DATASETS = "digits, folder:PATH (your own), idx:PATH, cifar10:PATH or cifar100:PATH"
+
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
 SpaceName = Annotated[

@@ -10,7 +10,7 @@ import typer
 
 from netwright.cli import fit
 from netwright.cli.latent import report_fit, sample_fit
-from netwright.cli.options import Json, Quiet, RunFolder, Settings, settings
+from netwright.cli.options import DATASETS, Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
 from netwright.config.objects import make_evaluator, make_initial, make_space
@@ -64,9 +64,7 @@ def search(
     evaluator: Annotated[
         str | None, typer.Option("--evaluator", "-e", help="train, table, or file.py:NAME.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Images to train on: digits, or folder:PATH for your own.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help=f"Images to train on: {DATASETS}.")] = None,
     table: Annotated[Path | None, typer.Option(help="Table to look scores up in.")] = None,
     metric: Annotated[
         str | None, typer.Option(help="Metric of the table to maximise, e.g. cifar100/valid@200.")
