@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from netwright.runs.fits import FitRun
     from netwright.runs.run import Run
     from netwright.searchers.base import Proposals, Searcher
+    from netwright.searchers.latent import LatentSearch
     from netwright.searchers.random import RandomSearch
     from netwright.searchers.reinforce import Reinforce
     from netwright.spaces.base import SearchSpace
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from netwright.spaces.nasbench101 import NASBench101
     from netwright.spaces.nasbench201 import NASBench201
     from netwright.spaces.toy import Toy
+    from netwright.surrogates.latent import LatentPredictor
     from netwright.tables.format import Table
 
 __version__ = "0.1.0"
@@ -54,6 +56,8 @@ _HOME = {
     "FitRun": "runs.fits",
     "GraphPNAS": "generators.graphpnas",
     "Isolated": "evaluators.isolated",
+    "LatentPredictor": "surrogates.latent",
+    "LatentSearch": "searchers.latent",
     "Layout": "graphs.layout",
     "NASBench101": "spaces.nasbench101",
     "NASBench201": "spaces.nasbench201",
@@ -91,6 +95,8 @@ __all__ = [
     "FitRun",
     "GraphPNAS",
     "Isolated",
+    "LatentPredictor",
+    "LatentSearch",
     "Layout",
     "NASBench101",
     "NASBench201",
