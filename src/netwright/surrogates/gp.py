@@ -144,7 +144,7 @@ class GaussianProcess:
 
 def fit_gp(
     x: Float[Tensor, "point latent"],
-    score: Float[Tensor, " point"],
+    score: Float[Tensor, " score"],
     options: GPOptions | None = None,
     *,
     rng: torch.Generator,
