@@ -9,7 +9,8 @@ from netwright.report.summary import Summary
 from netwright.report.vega import HUES
 
 _NAMES = {
-    "graphpnas": "GraphPNAS", "random": "Random search", "toy": "the toy space",
+    "graphpnas": "GraphPNAS", "random": "Random search", "local": "Local search",
+    "latent-bo": "Bayesian optimisation in a latent space", "toy": "the toy space",
     "nasbench101": "NAS-Bench-101", "nasbench201": "NAS-Bench-201",
     "svge": "SVGe", "dgmg": "DGMG", "dvae": "D-VAE", "enas": "ENAS",
 }  # fmt: skip
