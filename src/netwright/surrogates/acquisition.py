@@ -87,77 +87,129 @@ def choose_batch(
     if iterations and bounds is None:
         raise ValueError("L-BFGS needs bounds to stay in")
     candidates = candidates.to(gp.shift)
-    chosen = torch.empty(0, candidates.shape[1]).to(candidates) if pending is None else pending
-    chosen = chosen.to(candidates)
-    first = len(chosen)
     with torch.no_grad():
         at = gp.features(candidates)
-        mean, variance = gp.mean(at), gp.variance(at)
+        fantasies = _Fantasies(gp, at)
+        for point in () if pending is None else pending.to(candidates):
+            fantasies.add(point)
+        mean = gp.mean(at)
+        climb = _Climb(gp) if iterations else None
     free = torch.ones(len(candidates), dtype=torch.bool)
     index: list[int] = []
+    points: list[Tensor] = []
     for _ in range(min(count, len(candidates))):
-        with torch.no_grad():
-            known = _Fantasies(gp, chosen)
-            left = known.left(variance, at)
-            value = log_expected_improvement(mean, left.sqrt(), best)
-            row = int(value.masked_fill(~free, -torch.inf).argmax())
+        value = log_expected_improvement(mean, fantasies.left.sqrt(), best)
+        row = int(value.masked_fill(~free, -torch.inf).argmax())
         free[row] = False
-        index.append(row)
         point = candidates[row]
-        if iterations and bounds is not None:
-            point = _climb(gp, known, point, best, iterations, bounds)
-        chosen = torch.cat([chosen, point[None]])
-    return Batch(chosen[first:], torch.tensor(index, dtype=torch.long))
+        if climb is not None and bounds is not None:
+            point = climb(point, fantasies, best, iterations, bounds)
+        with torch.no_grad():
+            fantasies.add(point)
+        index.append(row)
+        points.append(point)
+    chosen = torch.stack([candidates.new_zeros(candidates.shape[1]), *points])[1:]
+    return Batch(chosen, torch.tensor(index, dtype=torch.long))
 
 
 class _Fantasies:
-    """Points that count as evaluated: what they leave of the variance of others."""
+    r"""Points that count as evaluated, and the variance they leave candidates.
 
-    def __init__(self, gp: GaussianProcess, points: Float[Tensor, "chosen latent"]) -> None:
-        self.gp, self.count = gp, len(points)
-        if self.count:
-            self.at: Features = gp.features(points)
-            own = gp.covariance(self.at, self.at)
-            noisy = own + max(gp.noise_variance, 1e-6 * gp.unit**2) * torch.eye(len(own)).to(own)
-            self.root = torch.linalg.cholesky(noisy)
+    With $R R^T = k'(X, X) + \sigma^2 I$, a point takes the square of $R^{-1} k'(X, x)$ from the
+    variance at $x$; a point more is a row more of $R$, and of that.
 
-    def left(self, variance: Float[Tensor, " point"], at: Features) -> Float[Tensor, " point"]:
-        if not self.count:
-            return variance
-        cross = self.gp.covariance(self.at, at)
-        told = torch.linalg.solve_triangular(self.root, cross, upper=False)
-        floor = 1e-10 * self.gp.unit**2
-        left: Tensor = (variance - told.square().sum(dim=0)).clamp(min=floor)
-        return left
+    Attributes:
+        at: The points.
+        left: The variance that is left at the candidates.
+    """
+
+    def __init__(self, gp: GaussianProcess, candidates: Features) -> None:
+        self.gp, self.candidates = gp, candidates
+        self.left = gp.variance(candidates)
+        self.floor = 1e-10 * gp.unit**2
+        self.at = Features(
+            candidates.scaled[:0],
+            candidates.p[:, :0],
+            None if candidates.q is None else candidates.q[:, :0],
+        )
+        self.root = self.left.new_zeros(0, 0)
+        self.taken = self.left.new_zeros(0, len(self.left))
+
+    def add(self, point: Float[Tensor, " latent"]) -> None:
+        """Count a point as evaluated."""
+        gp = self.gp
+        new = gp.features(point[None])
+        row = torch.linalg.solve_triangular(self.root, gp.covariance(self.at, new), upper=False)
+        noise = max(gp.noise_variance, 1e-6 * gp.unit**2)
+        own = gp.covariance(new, new) + noise - row.T @ row
+        pivot = own.clamp(min=noise * 1e-3).sqrt()
+        taken = (gp.covariance(new, self.candidates) - row.T @ self.taken) / pivot
+        self.left = (self.left - taken[0].square()).clamp(min=self.floor)
+        self.taken = torch.cat([self.taken, taken])
+        longer = torch.nn.functional.pad(self.root, (0, 1))
+        self.root = torch.cat([longer, torch.cat([row.T, pivot], dim=1)])
+        self.at = Features(
+            torch.cat([self.at.scaled, new.scaled]),
+            torch.cat([self.at.p, new.p], dim=1),
+            None if self.at.q is None or new.q is None else torch.cat([self.at.q, new.q], dim=1),
+        )
 
 
-def _climb(
-    gp: GaussianProcess,
-    known: _Fantasies,
-    start: Float[Tensor, " latent"],
-    best: float,
-    iterations: int,
-    bounds: tuple[Tensor, Tensor],
-) -> Float[Tensor, " latent"]:
-    """Improve on a point by L-BFGS within bounds."""
+class _Climb:
+    """L-BFGS from single points, with all that does not depend on the point multiplied out.
 
-    def negative(values: Any) -> tuple[float, Any]:
-        x = torch.tensor(values, dtype=start.dtype, requires_grad=True)
-        at = gp.features(x[None])
-        sd = known.left(gp.variance(at), at).sqrt()
-        value = -log_expected_improvement(gp.mean(at), sd, best)[0]
-        (gradient,) = torch.autograd.grad(value, x)
-        return float(value.detach()), gradient.numpy()
+    With $k = k(Z, x)$, the mean is linear in $k$ and the variance is $k(x, x) - k^T C k$: two
+    products instead of the triangular solves that many points at once are better off with.
+    """
 
-    low, high = (bound.to(start) for bound in bounds)
-    begin = torch.minimum(torch.maximum(start, low), high)
-    limits = list(zip(low.tolist(), high.tolist(), strict=True))
-    found = minimize(
-        negative,
-        begin.numpy(),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=limits,
-        options={"maxiter": iterations},
-    )
-    return torch.tensor(found.x, dtype=start.dtype)
+    def __init__(self, gp: GaussianProcess) -> None:
+        self.gp = gp
+        eye = torch.eye(len(gp.root), dtype=gp.root.dtype)
+        inverse = torch.linalg.solve_triangular(gp.root, eye, upper=False)
+        self.linear = gp.weights @ inverse
+        self.quadratic = inverse.T @ inverse
+        if gp.inner is not None:
+            inner = torch.linalg.solve_triangular(gp.inner, inverse, upper=False)
+            self.quadratic = self.quadratic - inner.T @ inner
+
+    def __call__(
+        self,
+        start: Float[Tensor, " latent"],
+        fantasies: _Fantasies,
+        best: float,
+        iterations: int,
+        bounds: tuple[Tensor, Tensor],
+    ) -> Float[Tensor, " latent"]:
+        """Return a point of larger expected improvement within the bounds."""
+        gp, number = self.gp, len(fantasies.root)
+        both = torch.cat([gp.anchors, fantasies.at.scaled])
+        with torch.no_grad():
+            between = self.quadratic @ gp.kernel_matrix(gp.anchors, fantasies.at.scaled)
+
+        def negative(values: Any) -> tuple[float, Any]:
+            x = torch.tensor(values, dtype=start.dtype, requires_grad=True)
+            scaled = ((x - gp.shift) / gp.spread)[None]
+            k, own = gp.kernel_matrix(both, scaled)[:, 0].tensor_split([len(gp.anchors)])
+            mean = gp.centre + gp.unit * (gp.constant + self.linear @ k)
+            variance = gp.prior_variance(scaled)[0] - k @ self.quadratic @ k
+            if number:
+                cross = gp.unit**2 * (own - k @ between)
+                taken = torch.linalg.solve_triangular(fantasies.root, cross[:, None], upper=False)
+                variance = variance - taken.square().sum() / gp.unit**2
+            sd = gp.unit * variance.clamp(min=1e-10).sqrt()
+            value = -log_expected_improvement(mean[None], sd[None], best)[0]
+            (gradient,) = torch.autograd.grad(value, x)
+            return float(value.detach()), gradient.numpy()
+
+        low, high = (bound.to(start) for bound in bounds)
+        begin = torch.minimum(torch.maximum(start, low), high)
+        limits = list(zip(low.tolist(), high.tolist(), strict=True))
+        found = minimize(
+            negative,
+            begin.numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=limits,
+            options={"maxiter": iterations},
+        )
+        return torch.tensor(found.x, dtype=start.dtype)

@@ -99,7 +99,7 @@ class GaussianProcess:
     def features(self, x: Float[Tensor, "point latent"]) -> Features:
         """Return what mean and covariance at points are made of; differentiable."""
         scaled = (x.to(self.shift) - self.shift) / self.spread
-        cross = _dense(self.kernel, self.anchors, scaled)
+        cross = self.kernel_matrix(self.anchors, scaled)
         p = torch.linalg.solve_triangular(self.root, cross, upper=False)
         if self.inner is None:
             return Features(scaled, p, None)
@@ -111,18 +111,27 @@ class GaussianProcess:
 
     def variance(self, at: Features) -> Float[Tensor, " point"]:
         """Return the variance of the process at points, without the noise of scores."""
-        prior = _dense_diagonal(self.kernel, at.scaled)
-        left = prior - at.p.square().sum(dim=0)
+        left = self.prior_variance(at.scaled) - at.p.square().sum(dim=0)
         if at.q is not None:
             left = left + at.q.square().sum(dim=0)
         return self.unit**2 * left.clamp(min=1e-10)
 
     def covariance(self, at: Features, other: Features) -> Float[Tensor, "point other"]:
         """Return the covariance of the process between points."""
-        left = _dense(self.kernel, at.scaled, other.scaled) - at.p.T @ other.p
+        left = self.kernel_matrix(at.scaled, other.scaled) - at.p.T @ other.p
         if at.q is not None and other.q is not None:
             left = left + at.q.T @ other.q
         return self.unit**2 * left
+
+    def kernel_matrix(
+        self, scaled: Float[Tensor, "point latent"], other: Float[Tensor, "other latent"]
+    ) -> Float[Tensor, "point other"]:
+        """Return the kernel between scaled points, scores standardised."""
+        return _dense(self.kernel, scaled, other)
+
+    def prior_variance(self, scaled: Float[Tensor, "point latent"]) -> Float[Tensor, " point"]:
+        """Return the variance at scaled points before anything is known, scores standardised."""
+        return _dense_diagonal(self.kernel, scaled)
 
     @property
     def noise_variance(self) -> float:
