@@ -185,7 +185,6 @@ SVGE: dict[str, Any] = {
     "initial": 1000,
     "candidates": "box",
     "pool": 10_000,
-    "iterations": 150,
     "warp": "none",
     "within": False,
     "kernel": "rbf",
