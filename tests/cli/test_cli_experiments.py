@@ -112,7 +112,10 @@ def test_people_see_rows_differences_and_how_to_go_on(run):
         (["experiment", "none.toml"], "none.toml"),
         (["reproduce", "darts", "table1"], "unknown paper 'darts': use graphpnas or svge"),
         (["reproduce", "svge", "table1"], "there is no table tables/enas.safetensors: make it"),
-        (["reproduce", "graphpnas", "fig2", "--only", "x"], "--only, --set and --data are for svge"),
+        (
+            ["reproduce", "graphpnas", "fig2", "--only", "x"],
+            "--only, --set and --data are for svge",
+        ),
         (["reproduce", "graphpnas", "table9"], "GraphPNAS has no 'table9'"),
         (["reproduce", "graphpnas", "fig2", "--scale", "huge"], "use laptop, paper, smoke"),
         (["reproduce", "graphpnas", "fig2"], "nasbench101.safetensors: make it with"),
