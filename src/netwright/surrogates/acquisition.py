@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
 
-from netwright.surrogates.gp import Features, GaussianProcess
+from netwright.surrogates.gp import Features, GaussianProcess, lbfgs_alone
 
 _SQRT_2 = math.sqrt(2)
 _LOG_SQRT_2PI = math.log(2 * math.pi) / 2
@@ -204,12 +204,13 @@ class _Climb:
         low, high = (bound.to(start) for bound in bounds)
         begin = torch.minimum(torch.maximum(start, low), high)
         limits = list(zip(low.tolist(), high.tolist(), strict=True))
-        found = minimize(
-            negative,
-            begin.numpy(),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=limits,
-            options={"maxiter": iterations},
-        )
+        with lbfgs_alone():
+            found = minimize(
+                negative,
+                begin.numpy(),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=limits,
+                options={"maxiter": iterations},
+            )
         return torch.tensor(found.x, dtype=start.dtype)

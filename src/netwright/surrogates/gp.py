@@ -24,6 +24,8 @@ dimension has a lengthscale of its own (``ard=True``) and the kernel is ``"rbf"`
 import math
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,6 +41,7 @@ try:
     from gpytorch.likelihoods import GaussianLikelihood
     from gpytorch.mlls import ExactMarginalLogLikelihood
     from gpytorch.priors import LogNormalPrior
+    from threadpoolctl import threadpool_limits
 except ImportError as error:  # pragma: no cover
     raise ImportError(
         "Gaussian processes need GPyTorch and BoTorch: pip install 'netwright[bo]'"
@@ -48,8 +51,7 @@ from netwright.surrogates.options import GPOptions
 
 _JITTER = 1e-6  # of the kernel's variance, so that inducing points may lie close together
 _AT_ONCE = 20_000  # points whose features are computed at a time
-#: BoTorch switches approximations off by flags of the process: fits of other threads take turns.
-_FLAGS = threading.Lock()
+_PROCESS = threading.Lock()  # for what is set for the whole process
 
 
 class Features(NamedTuple):
@@ -196,6 +198,17 @@ def fit_gp(
     return GaussianProcess(kernel, *posterior, constant, noise, shift, spread, unit, centre)
 
 
+@contextmanager
+def lbfgs_alone() -> Iterator[None]:
+    """Prepare the process for L-BFGS by SciPy; threads take turns.
+
+    BoTorch switches approximations off by flags of the process. SciPy calls its BLAS for matrices
+    of a few rows, where threads would cost four times what they save.
+    """
+    with _PROCESS, threadpool_limits(1, user_api="blas"):
+        yield
+
+
 _Parts = tuple[Tensor, Tensor, Tensor | None, Tensor]
 
 
@@ -244,7 +257,7 @@ def _learned(x: Tensor, y: Tensor, options: GPOptions) -> tuple[Any, float, floa
         noise_prior=(of_noise := LogNormalPrior(-4.0, 1.0)),
         noise_constraint=GreaterThan(1e-4, initial_value=of_noise.mode),
     ).double()
-    with _FLAGS, warnings.catch_warnings():
+    with lbfgs_alone(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a fit that ends early: it is good enough
         model = SingleTaskGP(
             x, y[:, None], likelihood=likelihood, covar_module=kernel, outcome_transform=None
