@@ -73,6 +73,8 @@ def test_table3_searches_in_the_latent_spaces_of_table1(run, tables, tmp_path):
     paper = [row for row in found["rows"] if row["benchmark"].startswith("nasbench101-emulated-15")]
     assert paper
     assert all(row["n"] == 2 for row in paper if row["preset"] != "quoted")
+    assert (tmp_path / "r-path.svg").read_text().startswith("<svg")
+    assert "(r-path.svg)" in (tmp_path / "r.md").read_text()
     again = reproduced(run, tmp_path, "table3", tables, "--only", "SVGe + BO")
     assert again["rows"] == found["rows"]
 

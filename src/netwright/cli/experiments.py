@@ -10,12 +10,15 @@ import typer
 from netwright.cli import svge
 from netwright.cli.options import Json, Quiet, settings
 from netwright.cli.output import bar, print_json, remark, say
+from netwright.files import write_atomic
 from netwright.reproductions.execute import carry_out
-from netwright.reproductions.experiment import Experiment, default_tables, slug
+from netwright.reproductions.experiment import Experiment, default_tables, run_folder, slug
 from netwright.reproductions.graphpnas import ITEMS, SCALES, reproduction, runs_of
+from netwright.reproductions.latent_path import latent_path
 from netwright.reproductions.svge import Cell
-from netwright.reproductions.svge_search import spaces_of, table3
+from netwright.reproductions.svge_search import shown_path, spaces_of, table3
 from netwright.results import Difference, Row
+from netwright.runs.run import Run
 from netwright.tables.format import Table
 
 Seeds = Annotated[
@@ -219,12 +222,23 @@ def _table3(plan: svge.Plan, *, json: bool) -> None:
             known = "; ".join(_row(method) for method in described["methods"])
             raise ValueError(f"no row has {plan.only[0]!r} in its name: use {known}")
         described |= {"methods": rows, "baseline": None}
+    cell = shown_path(Experiment.parse(described))
+    if cell is not None:
+        name = f"{plan.path.name}-path.svg"
+        what = f"The first search of {cell.method.label} on {cell.benchmark.name} in the plane of"
+        described["note"] += f"\n\n{what} the first two principal components:\n\n![Path]({name})"
     experiment = Experiment.parse(described)
     for space in spaces_of(experiment):
         svge.fitted(Cell(space, "svge"), plan, 0)
     folder = plan.folder.with_name(f"{plan.folder.name}-search")
     command = shlex.split(plan.command)
     _do(experiment, plan.name, folder, plan.tables, plan.out, command, json=json, quiet=plan.quiet)
+    if cell is not None:
+        from netwright.report.latent_path import path_svg  # the chart stack takes a second
+
+        searched = Run.open(run_folder(folder, cell, experiment.first_seed))
+        image = path_svg(latent_path(searched))
+        write_atomic(plan.path.with_name(f"{plan.path.name}-path.svg"), image)
 
 
 def _row(method: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from netwright.reproductions.experiment import Experiment
+from netwright.reproductions.experiment import Cell, Experiment
 from netwright.reproductions.graphpnas import PRESETS
 from netwright.reproductions.graphpnas import SMOKE as SMOKE_GRAPHPNAS
 
@@ -66,6 +66,14 @@ def spaces_of(experiment: Experiment) -> list[str]:
             space = benchmark.space
             found[space if isinstance(space, str) else space["name"]] = None
     return list(found)
+
+
+def shown_path(experiment: Experiment) -> Cell | None:
+    """Return the search whose way through the latent space is drawn, if it is made."""
+    for cell in experiment.cells:
+        if cell.benchmark.name == _SMALL and cell.method.label == "SVGe + BO, best":
+            return cell
+    return None
 
 
 def _benchmarks() -> list[Settings]:
