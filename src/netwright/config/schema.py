@@ -223,6 +223,8 @@ class LatentConfig(_Strict):
     @classmethod
     def _preset(cls, values: Any) -> Any:
         """Let the preset give what is not given."""
+        if isinstance(values, Mapping) and not values.get("model"):
+            raise ValueError("latent-bo searches in a fit (`netwright fit`): give its --model")
         if isinstance(values, Mapping) and values.get("preset") == "paper":
             return merge(SVGE, values)
         return values
