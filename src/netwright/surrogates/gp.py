@@ -42,7 +42,7 @@ try:
     from gpytorch.mlls import ExactMarginalLogLikelihood
     from gpytorch.priors import LogNormalPrior
     from threadpoolctl import threadpool_limits
-except ImportError as error:  # pragma: no cover
+except ImportError as error:
     raise ImportError(
         "Gaussian processes need GPyTorch and BoTorch: pip install 'netwright[bo]'"
     ) from error
