@@ -21,6 +21,7 @@ parameters are fitted it ends at one point of the border, wherever it starts. Th
 NAS-Bench-101 script minimises the accuracy by mistake.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -84,11 +85,14 @@ class LatentOptions:
     gp: GPOptions = field(default_factory=GPOptions)
 
     def __post_init__(self) -> None:
-        for name, least in (("initial", 0), ("pool", 1), ("draws", 1), ("elites", 1)):
+        least_of = {"initial": 0, "iterations": 0, "pool": 1, "draws": 1, "elites": 1}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not self.spread > 0:
-            raise ValueError(f"spread must be positive, not {self.spread}")
+        if not 0 < self.spread < math.inf:
+            raise ValueError(f"spread must be positive and finite, not {self.spread}")
+        if not 0 <= self.explore <= 1:
+            raise ValueError(f"explore must be a share, not {self.explore}")
 
 
 class LatentSearch:
