@@ -4,16 +4,19 @@ from functools import partial
 
 import pytest
 import torch
+from codebook import codebook
 from independent import Independent, Invalid, Stuck
 
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.rng import stream
 from netwright.searchers.base import Proposals
+from netwright.searchers.latent import LatentOptions, LatentSearch
 from netwright.searchers.local import LocalSearch
 from netwright.searchers.policy_gradient import FitOptions
 from netwright.searchers.random import RandomSearch
 from netwright.searchers.reinforce import Reinforce, ReinforceOptions
 from netwright.searchers.schedules import Constant, Linear
+from netwright.surrogates.options import GPOptions
 from netwright.testing import searchers as contract
 
 
@@ -45,12 +48,22 @@ def reinforce(space, *, rng, policy=Independent, epsilon=SHORT, **options):
     return Reinforce(space, policy, options=options, rng=rng)
 
 
+def latent(space, *, rng, **options):
+    del rng
+    few = {"initial": 3, "pool": 40, "draws": 5, "gp": GPOptions(iterations=10)}
+    model = codebook(space, temperature=0.2)
+    return LatentSearch(space, model, options=LatentOptions(**few | options))
+
+
 SMALL = partial(GraphPNAS, hidden=8, rounds=1, mixtures=1)
 SEARCHERS = {
     "random": random,
     "random from a generator": random_generator,
     "local": local,
     "local, full neighbourhood": partial(local, initial=2, neighbourhood="full"),
+    "latent": latent,
+    "latent, box": partial(latent, candidates="box"),
+    "latent, random points of the box": partial(latent, candidates="box", acquisition="random"),
     "reinforce": reinforce,
     "reinforce, rank, refit": partial(reinforce, reward="rank", refit=True, capacity=4),
     "reinforce, GraphPNAS": partial(reinforce, policy=SMALL),
@@ -61,6 +74,9 @@ SEARCHERS = {
 LEARNERS = {
     "local": local,
     "local, full neighbourhood": partial(local, neighbourhood="full"),
+    # they find the best at once, which leaves the worse for the evaluations that are looked at
+    "latent": partial(latent, initial=9),
+    "latent, box": partial(latent, initial=9, candidates="box"),
     "standardised": reinforce,
     "rank": partial(reinforce, reward="rank", capacity=3, epochs=10),
     "refit": partial(reinforce, refit=True, epochs=20),

@@ -294,12 +294,19 @@ def _through_disk(tree: Any) -> Any:
 def _same(a: Any, b: Any) -> bool:
     a, b = (tree if isinstance(tree, Tensor) else _plain(tree) for tree in (a, b))
     if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and _equal(a, b)
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_same, a, b))
     return bool(a == b)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Tell whether tensors are the same, NaN being the same as NaN."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
 def _plain(tree: Any) -> Any:
