@@ -74,9 +74,8 @@ SEARCHERS = {
 LEARNERS = {
     "local": local,
     "local, full neighbourhood": partial(local, neighbourhood="full"),
-    # they find the best at once, which leaves the worse for the evaluations that are looked at
+    # it finds the best at once, which leaves the worse for the evaluations that are looked at
     "latent": partial(latent, initial=9),
-    "latent, box": partial(latent, initial=9, candidates="box"),
     "standardised": reinforce,
     "rank": partial(reinforce, reward="rank", capacity=3, epochs=10),
     "refit": partial(reinforce, refit=True, epochs=20),
