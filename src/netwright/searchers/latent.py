@@ -208,8 +208,9 @@ class LatentSearch:
         known = [self._score_of.get(key) for key in _pairs(self.space.keys(archs[~new]))]
         told = [i for i, value in enumerate(known) if value is not None]
         self._learn(kept[~new][told], torch.tensor([known[i] for i in told]))
-        for name, mask in (("decoded", lost | True), ("invalid", lost), ("repeated", ~new)):
-            counts[name] += int(mask.sum())
+        counts["decoded"] += len(chosen)
+        counts["invalid"] += int(lost.sum())
+        counts["repeated"] += int((~new).sum())
         return Proposals.of(archs[new], "latent")
 
     def _from_near(self, n: int, rng: torch.Generator) -> Proposals:
