@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from netwright.spaces.enas import ENAS
     from netwright.spaces.nasbench101 import NASBench101
     from netwright.spaces.nasbench201 import NASBench201
+    from netwright.spaces.nats_pruned import NATSPruned
     from netwright.spaces.toy import Toy
     from netwright.surrogates.latent import LatentPredictor
     from netwright.tables.format import Table
@@ -61,6 +62,7 @@ _HOME = {
     "Layout": "graphs.layout",
     "NASBench101": "spaces.nasbench101",
     "NASBench201": "spaces.nasbench201",
+    "NATSPruned": "spaces.nats_pruned",
     "Proposals": "searchers.base",
     "RandomGraph": "generators.random_graph",
     "RandomSearch": "searchers.random",
@@ -100,6 +102,7 @@ __all__ = [
     "Layout",
     "NASBench101",
     "NASBench201",
+    "NATSPruned",
     "Proposals",
     "RandomGraph",
     "RandomSearch",

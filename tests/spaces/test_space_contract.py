@@ -9,6 +9,7 @@ from netwright.spaces.base import SearchSpace
 from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.nats_pruned import NATSPruned
 from netwright.spaces.toy import Toy
 from netwright.testing.spaces import SPACE_CHECKS, check_space
 
@@ -19,6 +20,7 @@ SPACES = {
     "nasbench101 of 2 nodes": lambda: NASBench101(2, 1),
     "nasbench101 of 9 nodes": lambda: NASBench101(9, 14),
     "nasbench201": NASBench201,
+    "nats_pruned": NATSPruned,
     "enas": ENAS,
     "enas of 1 layer": lambda: ENAS(1),
     "enas of 3 layers": lambda: ENAS(3),

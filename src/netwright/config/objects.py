@@ -42,6 +42,7 @@ from netwright.spaces.enas import ENAS
 from netwright.spaces.listed import Listed
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.nats_pruned import NATSPruned
 from netwright.spaces.toy import Toy
 from netwright.tables.format import Table
 
@@ -49,6 +50,7 @@ SPACES: dict[str, Callable[..., SearchSpace]] = {
     "toy": Toy,
     "nasbench101": NASBench101,
     "nasbench201": NASBench201,
+    "nats_pruned": NATSPruned,
     "enas": ENAS,
 }
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
