@@ -5,6 +5,9 @@ compares graphs in the order in which their nodes are stored: pass `netwright.gr
 ``labelled_keys``, as published, or its ``keys``, which are equal for isomorphic graphs too. What
 counts as valid is said by a mask: that of a space, or the published rules
 (`netwright.reproductions.validity`).
+
+Those of what generated architectures are worth are in [GNN2GNN] section 4.3. They take an accuracy
+and a percentile for each generated graph, NaN where a benchmark does not have it.
 """
 
 import math
@@ -104,6 +107,86 @@ def novelty(
         ValueError: If ``known`` is not sorted, or holds a key twice.
     """
     return float((hashing.find(known, keys[valid]) < 0).double().mean())
+
+
+def distinct(keys: Int[Tensor, "batch 2"], counted: Bool[Tensor, " batch"]) -> int:
+    """Count the different graphs among those that ``counted`` names."""
+    return len(hashing.distinct(keys[counted]))
+
+
+def unrepeated(keys: Int[Tensor, "batch 2"], valid: Bool[Tensor, " batch"]) -> float:
+    """Return the share of valid graphs that came up once, as [GNN2GNN]'s code has "uniqueness".
+
+    `uniqueness` has the number of different graphs in its place.
+
+    Args:
+        keys: What makes two graphs the same.
+        valid: Which graphs are valid; the others do not count.
+
+    Returns:
+        A fraction; NaN where no graph is valid.
+    """
+    counted = keys[valid]
+    place = hashing.find(hashing.distinct(counted), counted)
+    return float((place.bincount()[place] == 1).double().mean())
+
+
+def percentiles(accuracy: Float[Tensor, " row"]) -> Float[Tensor, " row"]:
+    """Return, for each architecture of a benchmark, the share of all that are at least as good.
+
+    The k-th best of n has k / n, so the best N % ([GNN2GNN] section 4.3) are those with N / 100
+    or less. Equals share the largest of their ranks: the best N % never are more than N % of all.
+
+    Args:
+        accuracy: Larger is better; what is NaN has no rank and does not count.
+
+    Returns:
+        Fractions in float64, above 0; NaN where the accuracy is.
+    """
+    known = ~accuracy.isnan()
+    ascending = accuracy[known].sort().values
+    worse = torch.searchsorted(ascending, accuracy.contiguous())
+    share = (len(ascending) - worse) / torch.tensor(len(ascending), dtype=torch.double)
+    return torch.where(known, share, torch.nan)
+
+
+def top_share(percentile: Float[Tensor, " batch"], share: float) -> float:
+    """Return which part of all generated graphs the best of a benchmark are ([GNN2GNN] 4.3).
+
+    Args:
+        percentile: Of each generated graph, as `percentiles` gives it; NaN, which counts as not
+            among the best, where the benchmark does not have it.
+        share: How many of the benchmark's architectures are its best: 0.05 for Top-5.
+
+    Returns:
+        A fraction; NaN where nothing was generated.
+    """
+    return float((percentile <= share).double().mean())
+
+
+def share_above(accuracy: Float[Tensor, " batch"], threshold: float) -> float:
+    """Return which part of the graphs of known accuracy exceed a threshold ([GNN2GNN] 4.3, Acc_n).
+
+    Args:
+        accuracy: Of each generated graph; NaN where the benchmark does not have it.
+        threshold: What has to be exceeded, in the precision of the accuracies.
+
+    Returns:
+        A fraction; NaN where no accuracy is known.
+    """
+    known = accuracy[~accuracy.isnan()]
+    return float((known > threshold).double().mean())
+
+
+def known_mean(values: Float[Tensor, " batch"]) -> float:
+    """Return the mean of the values that are not NaN, in double precision; NaN without any."""
+    return float(values.double().nanmean())
+
+
+def known_max(values: Float[Tensor, " batch"]) -> float:
+    """Return the largest of the values that are not NaN; NaN without any."""
+    known = values[~values.isnan()]
+    return float(known.max()) if len(known) else math.nan
 
 
 def edit_distance(a: ArchitectureBatch, b: ArchitectureBatch) -> Int[Tensor, " batch"]:
