@@ -11,7 +11,10 @@ from netwright.cli.output import duration, print_json, say
 from netwright.cli.reading import reading
 from netwright.config.objects import make_space
 from netwright.config.schema import SpaceConfig
+from netwright.spaces.nats_pruned import NATSPruned
 from netwright.tables.csv import import_csv, parse_column
+from netwright.tables.derive import Keep
+from netwright.tables.derive import derive as derived
 from netwright.tables.download import download as fetch
 from netwright.tables.format import Table
 from netwright.tables.importers import SPACES, Format, recognise
@@ -186,6 +189,43 @@ def download(
         print_json({"path": str(path), "bytes": path.stat().st_size, "sha256": sha256.lower()})
         return
     say(f"{path}: {path.stat().st_size:,} bytes, SHA-256 as stated")
+
+
+@app.command()
+def derive(
+    file: TableFile,
+    space: Annotated[
+        str, typer.Option("--space", "-s", help="What the new table is of: nats_pruned.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The table to write; SPACE.safetensors.")
+    ] = None,
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            help="What to keep where several cells are one graph: the mean of each metric, or "
+            "the lowest."
+        ),
+    ] = "mean",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a table of another space: of nats_pruned, from one of nasbench201.
+
+    The space nats_pruned has NAS-Bench-201's cells without `none` and dangling operations, as
+    GNN2GNN generates them. Cells that differ in nothing else are one architecture.
+    """
+    if space != NATSPruned.name:
+        raise ValueError(f"no table is derived for {space!r}: use --space {NATSPruned.name}")
+    source, out = Table.open(file), out or Path(f"{space}.safetensors")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table = derived(source, keep=keep, out=out)
+    if json:
+        print_json(table.info())
+        return
+    if not quiet:
+        say(f"wrote {table.path}: {len(table):,} architectures of {table.space_name}")
+        say("metrics: " + ", ".join(table.metrics))
 
 
 @app.command()

@@ -83,7 +83,7 @@ class NATSPruned(SearchSpace):
         if int(own) < 0:
             raise ValueError(f"no neighbours of a graph {self.invalid_reason(arch)}")
         cells = (members.of_cell == own).nonzero()[:, 0]
-        step = 5 ** torch.arange(6).flip(0)  # cells count lexicographically
+        step = 5 ** torch.arange(6)  # a cell's number, in base 5, has its operations as digits
         digit = cells[:, None] // step % 5
         edited = cells[:, None, None] + (torch.arange(5) - digit[:, :, None]) * step[:, None]
         near = members.of_cell[edited].unique()
