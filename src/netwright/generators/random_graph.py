@@ -63,7 +63,8 @@ class RandomGraph(Generator):
         if sizes not in ("full", "uniform"):
             raise ValueError(f"unknown sizes {sizes!r}: use 'full' or 'uniform'")
         self.layout, self.model, self.p, self.k, self.m = layout, model, p, k, m
-        weights = torch.tensor([1.0] * layout.num_ops if op_weights is None else list(op_weights))
+        given = [1.0] * layout.num_ops if op_weights is None else list(op_weights)
+        weights = torch.tensor(given, dtype=torch.float)
         if weights.shape != (layout.num_ops,) or (weights < 0).any():
             raise ValueError(f"op_weights must be {layout.num_ops} numbers, none negative")
         at = weights * layout.allowed_ops

@@ -62,6 +62,19 @@ def prune(archs: ArchitectureBatch) -> ArchitectureBatch:
     return select_nodes(archs, keep | ends)
 
 
+def refine(archs: ArchitectureBatch) -> ArchitectureBatch:
+    """Prune, and join the first node to the last where nothing is left ([GNN2GNN] section 3.2.1).
+
+    Removing nodes without inputs from front to back, then nodes without outputs from back to
+    front, leaves exactly the paths from first to last; a graph without any gets the one edge.
+    """
+    pruned = prune(archs)
+    bare = torch.zeros_like(pruned.adj)
+    if archs.max_nodes > 1:
+        bare[:, 0, 1] = (pruned.num_nodes == 2) & ~pruned.adj.flatten(1).any(dim=1)
+    return ArchitectureBatch(pruned.ops, pruned.adj | bare, pruned.num_nodes)
+
+
 def reorder(archs: ArchitectureBatch, order: Int[Tensor, "batch node"]) -> ArchitectureBatch:
     """Renumber nodes: node ``order[b, i]`` of graph ``b`` becomes its node ``i``.
 

@@ -1,0 +1,242 @@
+"""Graphs whose choices carry a gradient, for generators trained through a critic's eyes.
+
+A choice is drawn by adding Gumbel noise to logits [Jang2017]; what comes out is a hard 0 or 1,
+whose gradient is that of the softmax of the noisy logits at a temperature (straight through). The
+temperature shapes gradients only: what is drawn is distributed as the softmax of the logits.
+
+All tensors have a leading axis ``replica``: several models that train side by side.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from netwright.graphs.batch import ArchitectureBatch
+from netwright.graphs.dag import select_nodes
+from netwright.graphs.layout import Layout
+
+#: Keeps the logarithm of a uniform number finite.
+_TINY = 1e-20
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """A batch of graphs for each replica, nodes in place, those not there all zero.
+
+    Attributes:
+        ops: One-hot operations.
+        adj: ``adj[r, b, i, j]`` is 1 where there is an edge ``i -> j``.
+        real: Which nodes are there; they need not stand at the beginning.
+        entropy: Of the choices that made each graph, in nats, if asked for.
+    """
+
+    ops: Float[Tensor, "replica batch node op"]
+    adj: Float[Tensor, "replica batch node node"]
+    real: Bool[Tensor, "replica batch node"]
+    entropy: Float[Tensor, "replica batch"] | None = None
+
+    @classmethod
+    def of(cls, batches: Sequence[ArchitectureBatch], num_ops: int) -> "Relaxed":
+        """Make one of equally many architectures for each replica, padded alike."""
+        ops = torch.stack([archs.ops for archs in batches])
+        real = torch.stack([archs.node_mask for archs in batches])
+        chosen = torch.nn.functional.one_hot(ops, num_ops) * real[..., None]
+        adj = torch.stack([archs.adj for archs in batches])
+        return cls(chosen.float(), adj.float(), real)
+
+    def detach(self) -> "Relaxed":
+        """Return the graphs without their gradients."""
+        return Relaxed(self.ops.detach(), self.adj.detach(), self.real)
+
+    def with_fixed_edges(self) -> "Relaxed":
+        """Return the graphs with gradients of their operations only, as in the released code."""
+        return replace(self, adj=self.adj.detach())
+
+    @torch.no_grad()
+    def archs(self) -> ArchitectureBatch:
+        """Return the graphs, those of one replica after those of another."""
+        size = self.adj.shape[-1]
+        ops = self.ops.argmax(dim=-1).flatten(0, 1)
+        adj = (self.adj > 0.5).flatten(0, 1)
+        full = ArchitectureBatch(ops, adj, torch.full((len(ops),), size, device=ops.device))
+        return select_nodes(full, self.real.flatten(0, 1))
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A generator whose draws carry gradients (GNN2GNN, MolGAN-like, recurrent).
+
+    Attributes:
+        layout: What it knows of the space.
+        replicas: How many models its parameters stand for.
+    """
+
+    layout: Layout
+
+    @property
+    def replicas(self) -> int:
+        """How many models its parameters stand for."""
+        ...
+
+    def draw(
+        self,
+        n: int,
+        *,
+        rngs: Sequence[torch.Generator],
+        temperature: float = 1.0,
+        entropy: bool = False,
+    ) -> Relaxed:
+        """Draw ``n`` graphs with each replica, each from its own ``rng``.
+
+        Args:
+            n: How many.
+            rngs: One source of randomness for each replica.
+            temperature: Divides the logits: above 1, draws are more diverse.
+            entropy: Whether to tell the entropy of the choices.
+        """
+        ...
+
+
+def uniform(
+    rngs: Sequence[torch.Generator], *shape: int, device: torch.device
+) -> Float[Tensor, "replica ..."]:
+    """Draw uniform numbers, those of each replica from its own source."""
+    return torch.stack([torch.rand(shape, generator=rng) for rng in rngs]).to(device)
+
+
+def draw_ops(
+    logits: Float[Tensor, "*shape op"],
+    noise: Float[Tensor, "*shape op"],
+    tau: Float[Tensor, "#replica 1 1 1"],
+) -> Float[Tensor, "*shape op"]:
+    """Draw one operation each, as one-hot vectors; ``noise`` is uniform in [0, 1)."""
+    noisy = logits - (-(noise + _TINY).log() + _TINY).log()
+    hard = torch.nn.functional.one_hot(noisy.argmax(dim=-1), logits.shape[-1]).to(logits)
+    return _straight_through(hard, lambda: (noisy / tau).softmax(dim=-1), logits)
+
+
+def draw_edges(
+    logits: Float[Tensor, "replica batch node node"],
+    noise: Float[Tensor, "replica batch node node"],
+    tau: Float[Tensor, "#replica 1 1 1"],
+    layout: Layout,
+) -> Float[Tensor, "replica batch node node"]:
+    """Draw the free edges of a layout, and add the forced ones; ``noise`` is uniform in [0, 1).
+
+    The difference of two Gumbel variables is a logistic one, so a free edge is drawn with the
+    probability that its logit stands for. Where the layout has a largest number of edges, those
+    that were drawn with the least margin are left out.
+    """
+    free, forced = layout.free.to(logits.device), layout.forced.to(logits.device)
+    noisy = logits + (noise + _TINY).log() - torch.log1p(-noise)
+    drawn = (noisy > 0) & free
+    spare = None if layout.max_edges is None else layout.max_edges - int(layout.forced.sum())
+    if spare is not None and spare < int(layout.free.sum()):
+        margin = torch.where(drawn, noisy, -torch.inf).flatten(2)
+        least = margin.topk(max(spare, 1), dim=-1).values[..., -1]
+        drawn = drawn & (noisy >= least[..., None, None]) & (spare > 0)
+    return (
+        _straight_through(drawn.to(logits), lambda: (noisy / tau).sigmoid() * free, logits) + forced
+    )
+
+
+def choice_entropy(
+    edge_logits: Float[Tensor, "replica batch node node"],
+    op_logits: Float[Tensor, "replica batch node op"],
+    layout: Layout,
+) -> Float[Tensor, "replica batch"]:
+    """Return the entropy, in nats, of the draws of free edges and of operations together."""
+    p = edge_logits.sigmoid()
+    edges = (torch.nn.functional.softplus(edge_logits) - p * edge_logits) * layout.free.to(p)
+    log_share = op_logits.log_softmax(dim=-1)
+    ops = -(log_share.exp() * log_share.clamp(min=-1e4)).sum(dim=-1)  # -inf: not allowed
+    return edges.sum(dim=(2, 3)) + ops.sum(dim=2)
+
+
+def refined(
+    ops: Float[Tensor, "replica batch node op"],
+    adj: Float[Tensor, "replica batch node node"],
+    layout: Layout,
+    entropy: Float[Tensor, "replica batch"] | None = None,
+) -> Relaxed:
+    """Remove what lies on no path from the first node to the last ([GNN2GNN] section 3.2.1).
+
+    As `netwright.graphs.dag.refine`, on graphs whose choices carry gradients, which what is left
+    keeps. Only where graphs may have any size: where an operation ends them, all nodes between
+    the first and the last may have the same operations, and all edges are free.
+    """
+    shape = ops.shape[:3]
+    if not _any_size(layout):
+        there = torch.ones(shape, dtype=torch.bool, device=ops.device)
+        return Relaxed(ops, adj, there, entropy)
+    with torch.no_grad():
+        size = adj.shape[-1]
+        eye = torch.eye(size, device=adj.device)
+        reached = adj.detach().flatten(0, 1) + eye
+        for _ in range((size - 2).bit_length()):  # paths of up to 2, 4, ... edges
+            reached = torch.bmm(reached, reached).clamp(max=1)
+        keep = (reached[:, 0, :] * reached[:, :, -1]).view(shape)
+        keep[..., 0] = keep[..., -1] = 1
+        lost = (reached[:, 0, -1] == 0).view(shape[:2])
+    adj = adj * (keep[..., :, None] * keep[..., None, :])
+    if bool(lost.any()):
+        bare = torch.zeros_like(eye)
+        bare[0, -1] = 1
+        adj = adj + lost[..., None, None] * bare
+    return Relaxed(ops * keep[..., None], adj, keep.bool(), entropy)
+
+
+def _any_size(layout: Layout) -> bool:
+    """Tell whether removing nodes of a layout's graphs leaves graphs of the layout."""
+    if layout.end_op is None or layout.max_nodes < 2:
+        return False
+    within = layout.allowed_ops[1:-1]
+    alike = bool((within == within[:1]).all()) and bool(within[:, layout.end_op].all())
+    free = bool(layout.free.equal(torch.ones_like(layout.free).triu(diagonal=1)))
+    return free and alike and bool(layout.allowed_ops[-1, layout.end_op])
+
+
+def op_limits(layout: Layout) -> Float[Tensor, "node op"]:
+    """Return what is added to logits of operations: 0 where one is allowed, else minus infinity.
+
+    The operation that ends a graph stands at the last node, and nowhere else if another may.
+    """
+    allowed = layout.allowed_ops.clone()
+    if layout.end_op is not None:
+        others = allowed.clone()
+        others[:, layout.end_op] = False
+        allowed = torch.where(others.any(dim=1, keepdim=True), others, allowed)
+        if layout.allowed_ops[-1, layout.end_op]:
+            allowed[-1] = False
+            allowed[-1, layout.end_op] = True
+    return torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
+
+
+def stacked(models: Sequence[nn.Module]) -> None:
+    """Let the first model's parameters and buffers stand for all models, replica by replica.
+
+    The models must be alike, each with one replica; buffers that are not saved have no such axis.
+    """
+    first, states = models[0], [model.state_dict() for model in models]
+    for name, tensor in [*first.named_parameters(), *first.named_buffers()]:
+        if name in states[0]:
+            tensor.data = torch.cat([state[name] for state in states])
+
+
+def _straight_through(
+    hard: Float[Tensor, "*shape"], soft: Callable[[], Tensor], logits: Tensor
+) -> Float[Tensor, "*shape"]:
+    """Return what was drawn, with the gradient of its soft form if there is one."""
+    if not logits.requires_grad:
+        return hard
+    made = soft()
+    return hard + (made - made.detach())
+
+
+def replica(state: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+    """Return the state of one replica of a model, for a model of one."""
+    return {name: value[index : index + 1].clone() for name, value in state.items()}
