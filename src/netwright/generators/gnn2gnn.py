@@ -31,6 +31,7 @@ from netwright.generators.relaxed import (
     draw_ops,
     op_limits,
     refined,
+    sample,
     uniform,
 )
 from netwright.graphs.batch import ArchitectureBatch
@@ -42,8 +43,6 @@ Variant = Literal["paper", "released"]
 
 #: What an edge that was not drawn counts in the last convolution.
 _FAINT = 1e-3
-#: Graphs drawn at a time by `GNN2GNN.sample`.
-_CHUNK = 2000
 
 
 @final
@@ -120,6 +119,8 @@ class GNN2GNN(Generator):
         entropy: bool = False,
     ) -> Relaxed:
         """Draw ``n`` refined graphs with each replica; see `Differentiable`."""
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, not {temperature}")
         layout, size, device = self.layout, self.layout.max_nodes, self.edge_bias.device
         shape = (len(rngs), n, size)
         features = self._noise(rngs, n).flatten(1, 2)
@@ -136,16 +137,11 @@ class GNN2GNN(Generator):
         nats = choice_entropy(edge_logits, op_logits, layout) if entropy else None
         return refined(ops, adj, layout, nats)  # 4. refinement
 
-    @torch.no_grad()
     def sample(
         self, n: int, *, rng: torch.Generator, temperature: float = 1.0
     ) -> ArchitectureBatch:
-        """Draw ``n`` refined graphs of the only replica; ``temperature`` divides the logits."""
-        parts = [
-            self.draw(min(_CHUNK, n - i), rngs=[rng], temperature=temperature).archs()
-            for i in range(0, n, _CHUNK)
-        ]
-        return ArchitectureBatch.cat([ArchitectureBatch.empty(self.layout.max_nodes), *parts])
+        """Draw ``n`` refined graphs; see `netwright.generators.relaxed.sample`."""
+        return sample(self, n, rng=rng, temperature=temperature)
 
     def _noise(
         self, rngs: Sequence[torch.Generator], n: int

@@ -21,6 +21,8 @@ from netwright.graphs.layout import Layout
 
 #: Keeps the logarithm of a uniform number finite.
 _TINY = 1e-20
+#: Graphs drawn at a time by `sample`.
+_CHUNK = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,29 @@ class Differentiable(Protocol):
             entropy: Whether to tell the entropy of the choices.
         """
         ...
+
+
+@torch.no_grad()
+def sample(
+    generator: Differentiable, n: int, *, rng: torch.Generator, temperature: float = 1.0
+) -> ArchitectureBatch:
+    """Draw ``n`` graphs from a generator of one replica.
+
+    Args:
+        generator: The generator.
+        n: How many.
+        rng: Source of all randomness.
+        temperature: Divides the logits of all choices: above 1, graphs are more diverse. At a low
+            temperature they still differ, since the noise that choices depend on does.
+
+    Raises:
+        ValueError: On a temperature that is not positive.
+    """
+    parts = [
+        generator.draw(min(_CHUNK, n - i), rngs=[rng], temperature=temperature).archs()
+        for i in range(0, max(n, 1), _CHUNK)
+    ]
+    return ArchitectureBatch.cat(parts)
 
 
 def uniform(
