@@ -121,9 +121,9 @@ def sample(
     """
     parts = [
         generator.draw(min(_CHUNK, n - i), rngs=[rng], temperature=temperature).archs()
-        for i in range(0, max(n, 1), _CHUNK)
+        for i in range(0, n, _CHUNK)
     ]
-    return ArchitectureBatch.cat(parts)
+    return ArchitectureBatch.cat(parts or [ArchitectureBatch.empty(generator.layout.max_nodes)])
 
 
 def uniform(
