@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from netwright.generators.gnn2gnn import GNN2GNN
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.generators.random_graph import RandomGraph
 from netwright.testing.generators import GENERATOR_CHECKS
@@ -22,6 +23,9 @@ GENERATORS = {
     "graphpnas, released with feedback and scalar gate": partial(
         GraphPNAS, hidden=8, rounds=2, mixtures=2, variant="released", feedback=True, gate="scalar"
     ),
+    "gnn2gnn": partial(GNN2GNN, hidden=8),
+    "gnn2gnn, released": partial(GNN2GNN, hidden=8, variant="released"),
+    "gnn2gnn, bounded": partial(GNN2GNN, hidden=8, layers=1, edge_bound=1.0, op_bound=2.0),
     "er": random_graph,
     "er of all sizes": partial(random_graph, sizes="uniform", p=0.3),
     "ws": partial(random_graph, model="ws", k=2),
