@@ -30,7 +30,7 @@ def graph(ops, edges):
     adj = torch.zeros(1, n, n, dtype=torch.bool)
     for source, target in edges:
         adj[0, source, target] = True
-    return ArchitectureBatch(torch.tensor([ops]), adj, torch.tensor([n])).pad(5)
+    return ArchitectureBatch(torch.tensor([ops]).long(), adj, torch.tensor([n])).pad(5)
 
 
 def write(path, archs, accuracy, parameters=None, *, unit="fraction"):
@@ -119,15 +119,15 @@ class TestByHand:
     def test_what_was_not_measured_is_unknown(self, tmp_path):
         archs, accuracy = ArchitectureBatch.cat(CHAINS), torch.tensor(ACCURACY)
         accuracy[4:8] = NAN  # NINETY among them; six are ranked
-        yardstick = Yardstick.of(
-            write(tmp_path / "t", archs, accuracy, torch.ones(10).double()), METRIC, "parameters"
-        )
+        table = write(tmp_path / "t", archs, accuracy, torch.arange(10.0).double())
+        yardstick = Yardstick.of(table, METRIC, "parameters")
         found = measure(MADE, SPACE, yardstick, empty())
         assert found.in_table == 3 / 8
         assert found.top_10 == 0  # the best of six
         assert found.top_50 == 2 / 8
         assert found.distinct == 2 / 8
         assert found.mean_accuracy == pytest.approx((2 * 0.945 + 0.85) / 3)
+        assert found.mean_parameters == pytest.approx((9 + 9 + 1) / 3)
 
 
 def empty():
@@ -252,6 +252,8 @@ class TestPaths:
     def test_by_hand(self):
         assert on_paths(SPACE, MADE).tolist() == [True] * 6 + [False, True]
         assert not on_paths(SPACE, graph([0], [])).any()
+        assert not on_paths(Toy(), graph([0], [])).any()  # whatever ends its graphs
+        assert not on_paths(SPACE, graph([], [])).any()
         assert not on_paths(SPACE, graph([0, 4], [])).any()
         assert not on_paths(SPACE, graph([0, 0, 4], [(0, 1), (1, 2)])).any()
         assert not on_paths(SPACE, graph([1, 1, 4], [(0, 1), (1, 2)])).any()
