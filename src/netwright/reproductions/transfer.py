@@ -65,8 +65,8 @@ def to_nats(archs: ArchitectureBatch) -> ArchitectureBatch:
     Returns:
         The same graphs with the operations of `NATSPruned`, none of them a skip node.
     """
-    rename = torch.tensor(_RENAME, device=archs.device)
-    return ArchitectureBatch(rename[archs.ops] * archs.node_mask, archs.adj, archs.num_nodes)
+    rename = torch.tensor(_RENAME, device=archs.device)  # 0, also of padding, stays 0
+    return ArchitectureBatch(rename[archs.ops], archs.adj, archs.num_nodes)
 
 
 @dataclass(frozen=True, eq=False)
