@@ -6,7 +6,9 @@ import pytest
 
 from netwright.generators.gnn2gnn import GNN2GNN
 from netwright.generators.graphpnas import GraphPNAS
+from netwright.generators.molgan import MolGAN
 from netwright.generators.random_graph import RandomGraph
+from netwright.generators.rnn_gan import RNNGAN
 from netwright.testing.generators import GENERATOR_CHECKS
 
 
@@ -26,6 +28,8 @@ GENERATORS = {
     "gnn2gnn": partial(GNN2GNN, hidden=8),
     "gnn2gnn, released": partial(GNN2GNN, hidden=8, variant="released"),
     "gnn2gnn, bounded": partial(GNN2GNN, hidden=8, layers=1, edge_bound=1.0, op_bound=2.0),
+    "molgan": partial(MolGAN, latent_size=8, widths=(12, 16), features=8),
+    "rnn": partial(RNNGAN, latent_size=8, hidden=10),
     "er": random_graph,
     "er of all sizes": partial(random_graph, sizes="uniform", p=0.3),
     "ws": partial(random_graph, model="ws", k=2),
