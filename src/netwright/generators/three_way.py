@@ -130,8 +130,8 @@ class ThreeWay:
     @property
     def rates(self) -> tuple[float, float]:
         """Learning rates of the critics and of the generator, before any schedule."""
-        options = self.options
-        return options.learning_rate, options.generator_rate or options.learning_rate
+        critics, mine = self.options.learning_rate, self.options.generator_rate
+        return critics, critics if mine is None else mine
 
     @property
     def _networks(self) -> dict[str, nn.Module]:
