@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from netwright.config.adversarial import labelled
 from netwright.generators.labelled import Labelled
 from netwright.graphs import dag, hashing
 from netwright.graphs.batch import ArchitectureBatch
-from netwright.reproductions.generated import Yardstick, labelled, measure, on_paths
+from netwright.reproductions.generated import Yardstick, measure, on_paths
 from netwright.rng import stream
 from netwright.spaces.base import uniform_graphs
 from netwright.spaces.nasbench101 import NASBench101

@@ -1,6 +1,7 @@
 """`netwright fit`: train a generator on a space or a table."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,18 +9,27 @@ import typer
 
 from netwright.cli.options import Json, Quiet, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
+from netwright.config.adversarial import (
+    ADVERSARIES,
+    AdversarialConfig,
+    make_adversarial_fit,
+    parse_fit,
+)
 from netwright.config.fits import GENERATORS, FitConfig, make_fit
-from netwright.config.schema import merge
+from netwright.config.schema import merge, read_toml
+from netwright.generators.adversarial import AdversarialFit, AdversarialRecord
 from netwright.generators.fit import Fit, Record
-from netwright.runs.fits import FitRun
+from netwright.runs.fits import FitRun, Training
 from netwright.runs.folder import NAME as CONFIG_NAME
 from netwright.tables.format import Table
+
+_METHODS = ", ".join([*GENERATORS, *ADVERSARIES])
 
 
 def fit(
     method: Annotated[
         str | None,
-        typer.Argument(metavar="METHOD", help=f"{', '.join(GENERATORS)}, or file.py:NAME."),
+        typer.Argument(metavar="METHOD", help=f"{_METHODS}, or file.py:NAME."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -30,6 +40,14 @@ def fit(
         typer.Option("--space", "-s", help="Learn its architectures, all of them if it has few."),
     ] = None,
     table: Annotated[Path | None, typer.Option(help="Learn the architectures of a table.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Of an adversarial fit: the metric of the table to learn from."),
+    ] = None,
+    hold_out_top: Annotated[
+        float | None,
+        typer.Option(help="Of an adversarial fit: percent of the table, the best, to hold out."),
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(help="Learn so many architectures drawn from the space.")
     ] = None,
@@ -41,7 +59,11 @@ def fit(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="fast: needs few graphs; paper: as published, for days.")
+        str | None,
+        typer.Option(
+            help="fast: needs few graphs; paper: as published, for days. Of an adversarial fit: "
+            "best, paper or released."
+        ),
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random but the split.")] = None,
@@ -61,16 +83,29 @@ def fit(
 
         netwright fit dvae --table nb101.safetensors --preset paper --run runs/dvae
 
+    GNN2GNN and its peers (gnn2gnn, molgan, rnn) learn to make strong architectures from a table's
+    scores, the best architectures held out:
+
+        netwright fit gnn2gnn --table nb101.safetensors --metric cifar10/test@108 --hold-out-top 10
+
     A fit that was stopped goes on with `netwright fit --run FOLDER`, or the command that began it.
-    Then: `netwright report FOLDER` shows the latent space, `netwright sample FOLDER` draws from it.
+    Then: `netwright report FOLDER` shows the latent space, or what is generated; `netwright sample
+    FOLDER` draws from it.
     """
     flags = _flags(method, space, table, sample, layout, preset, epochs, seed)
+    if method in ADVERSARIES:
+        flags = _adversarial(flags, metric, hold_out_top)
+    elif metric is not None or hold_out_top is not None:
+        raise ValueError(
+            f"--metric and --hold-out-top are for {', '.join(ADVERSARIES)}: other methods learn "
+            "what graphs look like, not how good they are"
+        )
     flags = merge(flags, settings(option))
     if run is not None and not flags and config is None:
         go_on(FitRun.open(run), json=json, quiet=quiet)
         return
     described = _described(config, flags)
-    prepared = make_fit(described)  # before the folder is made: a wrong setting leaves nothing
+    prepared = make(described)  # before the folder is made: a wrong setting leaves nothing
     opened = open_run(run or _new_folder(described), described)
     execute(opened, prepared, describe(described), quiet=quiet)
     conclude(opened, prepared, json=json, quiet=quiet)
@@ -78,13 +113,25 @@ def fit(
 
 def go_on(opened: FitRun, *, json: bool, quiet: bool) -> None:
     """Train in the folder of a fit until the end, and say what came of it."""
-    described = FitConfig.parse(opened.config)
-    prepared = make_fit(described)
+    described = parse_fit(opened.config)
+    prepared = make(described)
     execute(opened, prepared, describe(described), quiet=quiet)
     conclude(opened, prepared, json=json, quiet=quiet)
 
 
-def open_run(folder: Path, described: FitConfig) -> FitRun:
+def make(described: FitConfig | AdversarialConfig) -> Fit | AdversarialFit:
+    """Build a fit from its beginning.
+
+    Raises:
+        ValueError: If a setting does not fit.
+        FileNotFoundError: If there is no such table.
+    """
+    if isinstance(described, AdversarialConfig):
+        return make_adversarial_fit([described])
+    return make_fit(described)
+
+
+def open_run(folder: Path, described: FitConfig | AdversarialConfig) -> FitRun:
     """Make the folder of a fit, or open the one that is there.
 
     Raises:
@@ -95,7 +142,7 @@ def open_run(folder: Path, described: FitConfig) -> FitRun:
         return FitRun.create(folder, described.resolved())
     opened = FitRun.open(folder)
     wanted = _flat(described.resolved())
-    have = _flat(FitConfig.parse(opened.config).resolved())
+    have = _flat(parse_fit(opened.config).resolved())
     for name in [*wanted, *have]:
         if wanted.get(name) != have.get(name):
             raise ValueError(
@@ -114,7 +161,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def execute(opened: FitRun, prepared: Fit, what: str, *, quiet: bool) -> None:
+def execute(opened: FitRun, prepared: Fit | AdversarialFit, what: str, *, quiet: bool) -> None:
     """Train in a folder until the end, showing progress."""
     if not quiet:
         remark(f"{what}, {len(prepared.train)} graphs -> {opened.folder}")
@@ -124,26 +171,18 @@ def execute(opened: FitRun, prepared: Fit, what: str, *, quiet: bool) -> None:
     last = ""
     with bar(total, "graphs", first=first, quiet=quiet) as progress:
         progress.update(first)
-        for record in opened.execute(prepared):
+        training: Training[Record | AdversarialRecord] = prepared
+        for record in opened.execute(training):
             if record is not None:
                 last = line(record)
             progress.update(min(prepared.graphs, total), last)  # the last batch may go beyond
 
 
-def conclude(opened: FitRun, prepared: Fit, *, json: bool, quiet: bool) -> None:
+def conclude(opened: FitRun, prepared: Fit | AdversarialFit, *, json: bool, quiet: bool) -> None:
     """Say what came of a fit."""
     record = prepared.history[-1]
     if json:
-        print_json(
-            {
-                "run": str(opened.folder),
-                "graphs": record.graphs,
-                "train": record.train,
-                "valid": record.valid,
-                "reconstruction": record.reconstruction,
-                "seconds": record.seconds,
-            }
-        )
+        print_json({"run": str(opened.folder), **_told(record)})
         return
     say(f"{record.graphs} graphs seen: {line(record)}")
     if not quiet:
@@ -152,8 +191,18 @@ def conclude(opened: FitRun, prepared: Fit, *, json: bool, quiet: bool) -> None:
         say(f"  netwright sample {opened.folder} -n 16")
 
 
-def line(record: Record) -> str:
+def _told(record: Record | AdversarialRecord) -> dict[str, Any]:
+    """Return what is told of a record to machines."""
+    return {name: value for name, value in asdict(record).items() if name != "learning_rate"}
+
+
+def line(record: Record | AdversarialRecord) -> str:
     """Write a record in a few words."""
+    if isinstance(record, AdversarialRecord):
+        return (
+            f"generator {record.generator:.3f}, valuer {record.valuer:.3f}, discriminator right "
+            f"about {record.told_apart:.0%}"
+        )
     words = [f"loss {record.train:.3f}"]
     if record.valid is not None:
         words.append(f"held out {record.valid:.3f}")
@@ -162,24 +211,45 @@ def line(record: Record) -> str:
     return ", ".join(words)
 
 
-def describe(config: FitConfig) -> str:
+def describe(config: FitConfig | AdversarialConfig) -> str:
     """Say in one line what is fitted to what."""
     return f"{config.method.name} on {config.space.name}, seed {config.seed}"
 
 
-def _described(config: Path | None, flags: dict[str, Any]) -> FitConfig:
+def _described(config: Path | None, flags: dict[str, Any]) -> FitConfig | AdversarialConfig:
     """Read a configuration from a file and options."""
     if config is not None:
-        return FitConfig.load(config, flags)
+        return parse_fit(merge(read_toml(config), flags))
     if "method" not in flags:
-        raise ValueError(f"name a METHOD, one of {', '.join(GENERATORS)}, or a --run to go on with")
+        raise ValueError(f"name a METHOD, one of {_METHODS}, or a --run to go on with")
     data = flags.get("data")
     table = data.get("table") if isinstance(data, Mapping) else None
     if "space" not in flags and isinstance(table, str):
         flags = {**flags, "space": Table.open(table).space_name}
     if "space" not in flags:
         raise ValueError("nothing to learn: give --space or --table")
-    return FitConfig.parse(flags)
+    return parse_fit(flags)
+
+
+def _adversarial(
+    flags: dict[str, Any], metric: str | None, hold_out_top: float | None
+) -> dict[str, Any]:
+    """Return flags as an adversarial fit takes them.
+
+    Raises:
+        ValueError: If one is given that is for other fits.
+    """
+    data, recipe = dict(flags.get("data", {})), dict(flags.get("recipe", {}))
+    for name, wrong in (("--sample", data.get("sample")), ("--layout", flags.get("layout"))):
+        if wrong is not None:
+            raise ValueError(f"{name} is not for {flags['method']}, which learns from a --table")
+    preset = recipe.pop("preset", None)
+    if metric is not None:
+        data["metric"] = metric
+    if hold_out_top is not None:
+        data["hold_out_top"] = hold_out_top / 100
+    given = {"data": data, "recipe": recipe, "preset": preset}
+    return {**flags, **given} if preset else {**flags, "data": data, "recipe": recipe}
 
 
 def _flags(
@@ -206,7 +276,7 @@ def _flags(
     return {key: value for key, value in given.items() if value not in (None, {})}
 
 
-def _new_folder(config: FitConfig) -> Path:
+def _new_folder(config: FitConfig | AdversarialConfig) -> Path:
     """Name a folder that does not exist yet."""
     stem = "-".join(
         Path(name.rpartition(":")[0] or name).stem

@@ -4,13 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Literal, NamedTuple, get_type_hints
 
 import torch
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -18,7 +16,14 @@ from pydantic import (
 )
 
 from netwright.config.objects import call, load_object, make_space
-from netwright.config.schema import Described, OpenConfig, SpaceConfig, first_problem
+from netwright.config.schema import (
+    Described,
+    OpenConfig,
+    SpaceConfig,
+    Strict,
+    first_problem,
+    named,
+)
 from netwright.generators.arch2vec import Arch2Vec
 from netwright.generators.base import Generator, HasLatent
 from netwright.generators.dgmg import dgmg
@@ -52,15 +57,11 @@ _CONSTRUCTORS: dict[str, Callable[..., None]] = {
 }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class GeneratorConfig(OpenConfig):
     """A generator by name, or ``file.py:NAME``, and the options of its constructor."""
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """The graphs to learn: those of a table, a sample of the space, or all of it."""
 
     table: Path | None = None
@@ -76,7 +77,7 @@ class DataConfig(_Strict):
         return self
 
 
-class RecipeConfig(_Strict):
+class RecipeConfig(Strict):
     """How to train; see `netwright.generators.fit.Recipe`.
 
     ``preset`` gives what is not given: "fast", which needs few graphs, or "paper".
@@ -119,10 +120,6 @@ class Preset(NamedTuple):
 _FAST = Preset(20, 32, 2e-3, "cosine", warmup=2000, clip=5.0)
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 class FitConfig(Described):
     """One fit, from the space to the seed.
 
@@ -130,8 +127,8 @@ class FitConfig(Described):
     how graphs begin and end, as the published models are; or "space", all that is fixed.
     """
 
-    space: Annotated[SpaceConfig, BeforeValidator(_named)]
-    method: Annotated[GeneratorConfig, BeforeValidator(_named)]
+    space: Annotated[SpaceConfig, BeforeValidator(named)]
+    method: Annotated[GeneratorConfig, BeforeValidator(named)]
     data: DataConfig = DataConfig()
     layout: Literal["free", "space"] = "free"
     recipe: RecipeConfig = RecipeConfig()
@@ -158,9 +155,9 @@ def make_generator(
     if not own and config.name not in GENERATORS:
         known = ", ".join([*GENERATORS, "file.py:NAME"])
         raise ValueError(f"unknown generator {config.name!r}: use one of {known}")
-    _insist_device(device)
+    insist_device(device)
     if not own:
-        _insist_options(config)
+        insist_options(config, _CONSTRUCTORS[config.name])
     made = load_object(config.name) if own else GENERATORS[config.name]
     generator = call(f"generator {config.name}", made, layout, rng=rng, **config.options)
     if not isinstance(generator, Generator):
@@ -168,7 +165,7 @@ def make_generator(
     return generator.to(device).eval()
 
 
-def _insist_device(device: str) -> None:
+def insist_device(device: str) -> None:
     """Do nothing if there is such a device.
 
     Raises:
@@ -182,13 +179,13 @@ def _insist_device(device: str) -> None:
         raise ValueError(f"device: there is no {device} here, use cpu")
 
 
-def _insist_options(config: GeneratorConfig) -> None:
+def insist_options(config: GeneratorConfig, constructor: Callable[..., None]) -> None:
     """Do nothing if options are such as the constructor of a generator of ours takes.
 
     Raises:
         ValueError: With the first that is not.
     """
-    known = get_type_hints(_CONSTRUCTORS[config.name])
+    known = get_type_hints(constructor)
     known = {name: kind for name, kind in known.items() if name not in ("layout", "rng", "return")}
     for name, value in config.options.items():
         if name not in known:

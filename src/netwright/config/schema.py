@@ -21,8 +21,10 @@ from pydantic import (
 from netwright.search import Mode
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Strict(BaseModel):
+    """A part of a description: no setting but those it names, no number that is not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 D = TypeVar("D", bound="Described")
@@ -82,14 +84,14 @@ class CustomConfig(OpenConfig):
     """A method or an evaluator of one's own, ``file.py:NAME``."""
 
 
-class RandomConfig(_Strict):
+class RandomConfig(Strict):
     """Random search: samples of the space, without repeats."""
 
     name: Literal["random"] = "random"
     without: tuple[str, ...] = ()  # operations it never draws, by name
 
 
-class LocalConfig(_Strict):
+class LocalConfig(Strict):
     """Local search; the defaults are those of naszilla ([White2020])."""
 
     name: Literal["local"] = "local"
@@ -97,7 +99,7 @@ class LocalConfig(_Strict):
     neighbourhood: Literal["first", "full"] = "first"
 
 
-class ScheduleConfig(_Strict):
+class ScheduleConfig(Strict):
     """A number that changes with the evaluations told.
 
     "linear" from ``start`` to ``end`` over ``over`` evaluations; "step" is ``start``, times
@@ -112,7 +114,7 @@ class ScheduleConfig(_Strict):
     factor: float = Field(0.0, ge=0, le=1)
 
 
-class ExplorerConfig(_Strict):
+class ExplorerConfig(Strict):
     """The random graphs that the explorer draws ([GraphPNAS] section 3.2)."""
 
     model: Literal["er", "ws", "ba"] = "er"
@@ -138,7 +140,7 @@ RELEASED: dict[str, Any] = {
 }
 
 
-class GraphPNASConfig(_Strict):
+class GraphPNASConfig(Strict):
     """GraphPNAS; the defaults are the paper's for NAS-Bench-101.
 
     ``preset = "released"`` changes the defaults to `RELEASED`.
@@ -192,7 +194,7 @@ SVGE: dict[str, Any] = {
 }
 
 
-class LatentConfig(_Strict):
+class LatentConfig(Strict):
     """Bayesian optimisation in the latent space of a fitted generator; for few evaluations.
 
     ``preset = "paper"`` changes the defaults to `SVGE`, made for batches of 50 and 1,500
@@ -230,7 +232,7 @@ class LatentConfig(_Strict):
         return values
 
 
-class TableConfig(_Strict):
+class TableConfig(Strict):
     """Look scores up in a table."""
 
     name: Literal["table"] = "table"
@@ -239,7 +241,7 @@ class TableConfig(_Strict):
     extras: tuple[str, ...] = ()
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
     """Train every candidate from scratch ([GraphPNAS] section 3.1.2, oracle evaluator)."""
 
     name: Literal["train"] = "train"
@@ -264,7 +266,7 @@ METHODS: dict[str, type[BaseModel]] = {
 EVALUATORS: dict[str, type[BaseModel]] = {"table": TableConfig, "train": TrainConfig}
 
 
-def _named(value: Any) -> Any:
+def named(value: Any) -> Any:
     """Let a bare name stand for a table with that name."""
     return {"name": value} if isinstance(value, str) else value
 
@@ -275,7 +277,7 @@ def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any],
     def choose(value: Any) -> Any:
         if isinstance(value, BaseModel):
             return value
-        fields = dict(_named(value))
+        fields = dict(named(value))
         name = str(fields.get("name", ""))
         if ".py:" in name:
             return CustomConfig(**fields)
@@ -291,7 +293,7 @@ MethodConfig = RandomConfig | LocalConfig | GraphPNASConfig | LatentConfig | Cus
 EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
 
 
-class InitialConfig(_Strict):
+class InitialConfig(Strict):
     """Scores known before a search: those of a table's rows, or of a random share of them."""
 
     table: Path
@@ -302,7 +304,7 @@ class InitialConfig(_Strict):
 class RunConfig(Described):
     """One search, from the space to the seed."""
 
-    space: Annotated[SpaceConfig, BeforeValidator(_named)]
+    space: Annotated[SpaceConfig, BeforeValidator(named)]
     method: Annotated[MethodConfig, BeforeValidator(_choose(METHODS, "method"))]
     evaluator: Annotated[EvaluatorConfig, BeforeValidator(_choose(EVALUATORS, "evaluator"))]
     budget: int = Field(100, ge=1)
@@ -331,7 +333,7 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in top.items():
         old = result.get(key)
-        old = _named(old) if isinstance(value, Mapping) else old
+        old = named(old) if isinstance(value, Mapping) else old
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             renamed = "name" in value and value["name"] != old.get("name")
             result[key] = dict(value) if renamed else merge(old, value)

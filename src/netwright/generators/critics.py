@@ -67,32 +67,19 @@ class Critic(nn.Module):
     ) -> Float[Tensor, "replica batch"]:
         """Return a number for each graph; dropout is drawn from ``rngs``, and off without."""
         replicas, batch, size = graphs.real.shape
-        there = graphs.real.float()
-        passed = self._passing(graphs, there)
         features = graphs.ops.flatten(0, 1)
         for convolution in self.convolutions:
-            around = torch.cat([torch.bmm(matrix, features) for matrix in passed], dim=-1)
+            around = torch.bmm(graphs.into, features)
+            if self.both_ways:
+                around = torch.cat([around, torch.bmm(graphs.out_of, features)], dim=-1)
             flat = around.view(replicas, batch * size, -1)
             features = convolution(flat).relu().view(replicas * batch, size, -1)
-        pooled = self._pooled(features.view(replicas, batch, size, -1), there)
+        pooled = self._pooled(features.view(replicas, batch, size, -1), graphs.real.float())
         if rngs is not None and self.dropout:
             kept = uniform(rngs, *pooled.shape[1:], device=pooled.device) >= self.dropout
             pooled = pooled * (kept / (1 - self.dropout))
         logit: Tensor = self.head(pooled)
         return logit[..., 0]
-
-    def _passing(
-        self, graphs: Relaxed, there: Float[Tensor, "replica batch node"]
-    ) -> list[Float[Tensor, "graph node node"]]:
-        """Return the matrices by which features are averaged: into each node, and out of it."""
-        eye = torch.eye(there.shape[-1], device=there.device)
-        weight = (graphs.adj + eye).flatten(0, 1)  # a node not there has only itself
-        scale = weight.sum(dim=-2).rsqrt()
-        into = scale[:, :, None] * weight.mT * scale[:, None, :]
-        if not self.both_ways:
-            return [into]
-        scale = weight.sum(dim=-1).rsqrt()
-        return [into, scale[:, :, None] * weight * scale[:, None, :]]
 
     def _pooled(
         self,

@@ -9,6 +9,7 @@ All tensors have a leading axis ``replica``: several models that train side by s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -50,6 +51,15 @@ class Relaxed:
         adj = torch.stack([archs.adj for archs in batches])
         return cls(chosen.float(), adj.float(), real)
 
+    @classmethod
+    def cat(cls, some: "Relaxed", others: "Relaxed") -> "Relaxed":
+        """Put the graphs of each replica one after the other."""
+        return cls(
+            torch.cat([some.ops, others.ops], dim=1),
+            torch.cat([some.adj, others.adj], dim=1),
+            torch.cat([some.real, others.real], dim=1),
+        )
+
     def detach(self) -> "Relaxed":
         """Return the graphs without their gradients."""
         return Relaxed(self.ops.detach(), self.adj.detach(), self.real)
@@ -57,6 +67,23 @@ class Relaxed:
     def with_fixed_edges(self) -> "Relaxed":
         """Return the graphs with gradients of their operations only, as in the released code."""
         return replace(self, adj=self.adj.detach())
+
+    @cached_property
+    def into(self) -> Float[Tensor, "graph node node"]:
+        """What a graph convolution multiplies node features by: along the edges [Kipf2017].
+
+        Edges and each node's edge to itself, over the roots of both ends' degrees.
+        """
+        weight = (self.adj + torch.eye(self.adj.shape[-1], device=self.adj.device)).flatten(0, 1)
+        scale = weight.sum(dim=-2).rsqrt()
+        return scale[:, :, None] * weight.mT * scale[:, None, :]
+
+    @cached_property
+    def out_of(self) -> Float[Tensor, "graph node node"]:
+        """The same, against the direction of the edges."""
+        weight = (self.adj + torch.eye(self.adj.shape[-1], device=self.adj.device)).flatten(0, 1)
+        scale = weight.sum(dim=-1).rsqrt()
+        return scale[:, :, None] * weight * scale[:, None, :]
 
     @torch.no_grad()
     def archs(self) -> ArchitectureBatch:
@@ -156,17 +183,27 @@ def draw_edges(
     probability that its logit stands for. Where the layout has a largest number of edges, those
     that were drawn with the least margin are left out.
     """
-    free, forced = layout.free.to(logits.device), layout.forced.to(logits.device)
+    free, forced, spare = _pairs(layout, logits.device)
     noisy = logits + (noise + _TINY).log() - torch.log1p(-noise)
     drawn = (noisy > 0) & free
-    spare = None if layout.max_edges is None else layout.max_edges - int(layout.forced.sum())
-    if spare is not None and spare < int(layout.free.sum()):
+    if spare is not None:
         margin = torch.where(drawn, noisy, -torch.inf).flatten(2)
         least = margin.topk(max(spare, 1), dim=-1).values[..., -1]
         drawn = drawn & (noisy >= least[..., None, None]) & (spare > 0)
     return (
         _straight_through(drawn.to(logits), lambda: (noisy / tau).sigmoid() * free, logits) + forced
     )
+
+
+@cache
+def _pairs(
+    layout: Layout, device: torch.device
+) -> tuple[Bool[Tensor, "node node"], Float[Tensor, "node node"], int | None]:
+    """Free pairs, forced ones, and how many free ones may have an edge, if not all."""
+    spare = None if layout.max_edges is None else layout.max_edges - int(layout.forced.sum())
+    if spare is not None and spare >= int(layout.free.sum()):
+        spare = None
+    return layout.free.to(device), layout.forced.to(device).float(), spare
 
 
 def choice_entropy(
@@ -215,6 +252,7 @@ def refined(
     return Relaxed(ops * keep[..., None], adj, keep.bool(), entropy)
 
 
+@cache
 def _any_size(layout: Layout) -> bool:
     """Tell whether removing nodes of a layout's graphs leaves graphs of the layout."""
     if layout.end_op is None or layout.max_nodes < 2:

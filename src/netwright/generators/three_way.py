@@ -167,9 +167,8 @@ class ThreeWay:
                 group["lr"] = usual * rate
         weight = self.options.entropy
         fake = self.generator.draw(real.ops.shape[1], rngs=rngs, entropy=weight > 0)
-        seen = fake.detach()
-        on_real = self.discriminator(real, rngs=rngs)
-        on_fake = self.discriminator(seen, rngs=rngs)
+        both = self.discriminator(Relaxed.cat(real, fake.detach()), rngs=rngs)
+        on_real, on_fake = both.chunk(2, dim=1)
         of_discriminator = (softplus(-on_real) + softplus(on_fake)).mean(dim=1)
         of_valuer = self._valuer_loss(self.valuer(real, rngs=rngs), target)
         critics, of_generator = self._optimisers

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from netwright import metrics
-from netwright.generators.labelled import Labelled, insist_apart
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.dag import on_path
@@ -243,14 +242,3 @@ def on_paths(space: SearchSpace, archs: ArchitectureBatch) -> Bool[Tensor, " bat
         if name in space.op_names:
             sound &= (archs.ops == space.op_names.index(name)) == (place == end[:, None])
     return (archs.num_nodes > 1) & (sound | ~archs.node_mask).all(dim=1)
-
-
-def labelled(split: Split) -> Labelled:
-    """Return what training code is handed: training rows with their scores, nothing else.
-
-    Raises:
-        ValueError: If one of them is held out, or there is a score that is not finite.
-    """
-    data = Labelled(split.train, split.scores)
-    insist_apart(hashing.keys(data.archs), split.held_out_keys)
-    return data

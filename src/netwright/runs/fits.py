@@ -3,7 +3,7 @@
 ::
 
     config.toml         what is trained, on what and how, and the versions it began with
-    fit.safetensors     parameters, optimiser, counters and records: a `Fit.state_dict`
+    fit.safetensors     parameters, optimiser, counters and records: a `Training.state_dict`
 
 The state is saved at every record and at least every half a minute, so that a killed fit loses no
 more than that; what it goes on to is, bit for bit, what it would have come to.
@@ -13,11 +13,34 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from netwright.files import load_state, locked, save_state, write_atomic
-from netwright.generators.fit import Fit, Record
 from netwright.runs.folder import NAME, config_text, insist_empty, read_config
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+@runtime_checkable
+class Training(Protocol[R_co]):
+    """A training that can be interrupted after any step: `Fit`, `AdversarialFit`."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        ...
+
+    def run(self) -> Iterator[R_co | None]:
+        """Train, yielding after every step: a record at the end of a period, else None."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -83,8 +106,10 @@ class FitRun:
         """
         return load_state(self.checkpoint) if self.checkpoint.exists() else None
 
-    def execute(self, fit: Fit, *, checkpoint_every: float = 30.0) -> Iterator[Record | None]:
-        """Train, or go on training; yield what `Fit.run` yields.
+    def execute(
+        self, fit: Training[R_co], *, checkpoint_every: float = 30.0
+    ) -> Iterator[R_co | None]:
+        """Train, or go on training; yield what `Training.run` yields.
 
         Args:
             fit: As the configuration describes it, untrained.
@@ -112,7 +137,7 @@ class FitRun:
                     self._save(fit)
                     raise
 
-    def _save(self, fit: Fit) -> None:
+    def _save(self, fit: Training[Any]) -> None:
         for leftover in self.folder.glob(".*.partial"):  # of a killed process
             leftover.unlink()
         try:
