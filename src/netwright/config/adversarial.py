@@ -14,12 +14,13 @@ from netwright.config.objects import call, make_space
 from netwright.config.schema import Described, SpaceConfig, Strict, merge, named
 from netwright.generators.adversarial import AdversarialFit, AdversarialRecipe, Trainee
 from netwright.generators.base import Generator
+from netwright.generators.critics import Critic
 from netwright.generators.gnn2gnn import GNN2GNN
 from netwright.generators.labelled import Labelled, insist_apart
 from netwright.generators.molgan import MolGAN
 from netwright.generators.relaxed import replica
 from netwright.generators.rnn_gan import RNNGAN
-from netwright.generators.three_way import ThreeWayOptions
+from netwright.generators.three_way import ThreeWayOptions, make_valuer
 from netwright.graphs import hashing
 from netwright.graphs.layout import Layout
 from netwright.rng import stream
@@ -238,7 +239,7 @@ def make_adversarial_fit(
     """
     trainees = []
     for i, config in enumerate(configs):
-        if _alike(config) != _alike(configs[0]):
+        if alike(config) != alike(configs[0]):
             raise ValueError(
                 "fits that train together may differ in seed, data, recipe.balance and method.tau "
                 "only"
@@ -267,7 +268,20 @@ def load_adversary(
     return generator.to(config.device).eval()
 
 
-def _alike(config: AdversarialConfig) -> dict[str, Any]:
+def load_valuer(config: AdversarialConfig, state: Mapping[str, Any], index: int = 0) -> Critic:
+    """Return the valuer of one replica of a fit as it stands.
+
+    Raises:
+        RuntimeError: If the state is that of another valuer.
+    """
+    options = make_adversarial_recipe(config, 1).three_way
+    num_ops = make_space(config.space).layout.num_ops
+    valuer = make_valuer(num_ops, options, rng=stream(0, "unused"))
+    valuer.load_state_dict(replica(state["valuer"], index))
+    return valuer.to(config.device).eval()
+
+
+def alike(config: AdversarialConfig) -> dict[str, Any]:
     """Return the settings that fits trained together must share."""
     same = config.resolved()
     for name in ("seed", "data", "preset"):

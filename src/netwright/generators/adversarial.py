@@ -20,7 +20,7 @@ from torch import Tensor
 
 from netwright.generators.base import Generator
 from netwright.generators.labelled import Labelled
-from netwright.generators.relaxed import Relaxed
+from netwright.generators.relaxed import Relaxed, replica
 from netwright.generators.three_way import Losses, ThreeWay, ThreeWayOptions
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.rng import stream
@@ -191,6 +191,23 @@ class AdversarialFit:
             "sizes": [len(data) for data in self.data],
             "sums": self._sums.clone(),
             "seconds": self._seconds,
+        }
+
+    def state_of(self, index: int) -> dict[str, Any]:
+        """Return the state of one replica, as that of a fit of its own."""
+        state = self.state_dict()
+        networks = {name: replica(state[name], index) for name in self.model.networks}
+        moments = {
+            name: {i: replica(found, index) for i, found in state[name].items()}
+            for name in ("critics", "of_generator")
+        }
+        return {
+            **state,
+            **networks,
+            **moments,
+            "history": [state["history"][index]],
+            "sizes": [state["sizes"][index]],
+            "sums": state["sums"][:, index : index + 1].clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

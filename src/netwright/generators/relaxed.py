@@ -7,7 +7,7 @@ temperature shapes gradients only: what is drawn is distributed as the softmax o
 All tensors have a leading axis ``replica``: several models that train side by side.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Protocol, runtime_checkable
@@ -300,6 +300,12 @@ def _straight_through(
     return hard + (made - made.detach())
 
 
-def replica(state: dict[str, Tensor], index: int) -> dict[str, Tensor]:
-    """Return the state of one replica of a model, for a model of one."""
-    return {name: value[index : index + 1].clone() for name, value in state.items()}
+def replica(state: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """Return the state of one replica of a model, or of its optimiser, for a model of one.
+
+    What has no axis, like the number of steps, is the same for all.
+    """
+    return {
+        name: (value[index : index + 1] if value.ndim else value).clone()
+        for name, value in state.items()
+    }

@@ -78,6 +78,18 @@ class Losses(NamedTuple):
     told_apart: Float[Tensor, " replica"]  # share of graphs that the discriminator is right about
 
 
+def make_valuer(num_ops: int, options: ThreeWayOptions, *, rng: torch.Generator) -> Critic:
+    """Build an untrained valuer."""
+    return Critic(
+        num_ops,
+        rng=rng,
+        widths=options.valuer_widths,
+        pool=options.valuer_pool,
+        both_ways=options.both_ways,
+        dropout=options.dropout,
+    )
+
+
 class ThreeWay:
     """A generator, a discriminator and a valuer in training, of one or several replicas.
 
@@ -108,21 +120,14 @@ class ThreeWay:
             both_ways=options.both_ways,
             dropout=options.dropout,
         ).to(device)
-        self.valuer = Critic(
-            num_ops,
-            rng=rng,
-            widths=options.valuer_widths,
-            pool=options.valuer_pool,
-            both_ways=options.both_ways,
-            dropout=options.dropout,
-        ).to(device)
+        self.valuer = make_valuer(num_ops, options, rng=rng).to(device)
         self._optimise()
 
     @classmethod
     def together(cls, models: Sequence["ThreeWay"]) -> "ThreeWay":
         """Make one of several that have not been trained, which train as each would alone."""
         first = models[0]
-        for part in zip(*(model._networks.values() for model in models), strict=True):
+        for part in zip(*(model.networks.values() for model in models), strict=True):
             stacked(part)
         first._optimise()
         return first
@@ -134,7 +139,8 @@ class ThreeWay:
         return critics, critics if mine is None else mine
 
     @property
-    def _networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, nn.Module]:
+        """The three, by name."""
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
@@ -227,7 +233,7 @@ class ThreeWay:
         """Return parameters and what the optimisers know: a tree of tensors."""
         names = ("critics", "of_generator")
         return {
-            **{name: dict(network.state_dict()) for name, network in self._networks.items()},
+            **{name: dict(network.state_dict()) for name, network in self.networks.items()},
             **{
                 name: {
                     str(i): dict(moments) for i, moments in optimiser.state_dict()["state"].items()
@@ -238,7 +244,7 @@ class ThreeWay:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name, network in self._networks.items():
+        for name, network in self.networks.items():
             network.load_state_dict(state[name])
         for name, optimiser in zip(("critics", "of_generator"), self._optimisers, strict=True):
             groups = optimiser.state_dict()["param_groups"]
