@@ -16,9 +16,10 @@ The paper gives no sizes; these are the released code's. Deviations from that, a
   node before, and that of the edge's source. Published: one after the other from the newest source
   on, by one that sees the new node's state so far, which starts from nothing and follows each edge.
 * That perceptron has ``2 hidden`` units, not 4.
-* Scores are logits. Released: batch normalisation of their logistic function; it makes a graph
-  depend on the others of its batch. ``edge_bound`` and ``op_bound`` hold logits within a bound by
-  ``bound tanh(x / bound)``, which is that function scaled and shifted; None by default.
+* Scores are logits held within ``edge_bound`` and ``op_bound`` by ``bound tanh(x / bound)``, which
+  is a logistic function scaled and shifted. Released: a logistic function, scaled and shifted by
+  batch normalisation, with which a graph depends on the others of its batch. Without bounds
+  (None, as in [Zhang2019]) draws saturate while only the discriminator is heeded.
 * Edges have gradients, and so has the end. Released: only the operations.
 * States are those of [Zhang2019], without the numbers of vertices. Released: a GRU that sees one
   operation only, then a graph convolution.
@@ -90,8 +91,8 @@ class RNNGAN(Generator):
         latent_size: int = 256,
         hidden: int = 100,
         tau: float = 0.1,
-        edge_bound: float | None = None,
-        op_bound: float | None = None,
+        edge_bound: float | None = 2.0,
+        op_bound: float | None = 3.0,
     ) -> None:
         super().__init__()
         if min(latent_size, hidden) < 1:
