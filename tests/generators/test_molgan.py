@@ -13,6 +13,7 @@ from netwright.generators.three_way import ThreeWay, ThreeWayOptions
 from netwright.graphs import dag
 from netwright.rng import stream
 from netwright.spaces.nasbench101 import NASBench101
+from netwright.testing.generators import LAYOUTS as LAYOUTS_OF_CHECKS
 
 SPACE = NASBench101()
 SMALL = NASBench101(max_nodes=5)
@@ -147,6 +148,13 @@ def test_gradients_reach_every_parameter_from_edges_and_from_operations():
                 assert norm == 0, name
             else:
                 assert norm > 1e-3, name
+
+
+def test_operations_pass_on_gradients_where_edges_are_fixed():
+    graphs = drawn(generator := make(LAYOUTS_OF_CHECKS["fixed edges"], tau=1.0), 200)
+    loss = (graphs.ops * torch.rand(graphs.ops.shape, generator=stream(0, "weight"))).sum()
+    for gradient in torch.autograd.grad(loss, generator.layers.parameters()):
+        assert gradient.norm() > 1e-3  # through node features
 
 
 def test_dropout_is_part_of_draws_that_are_learned_from_only(monkeypatch):
