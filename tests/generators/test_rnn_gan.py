@@ -184,13 +184,13 @@ def test_gradients_reach_every_parameter_from_edges_and_from_operations():
 
 
 def test_states_pass_on_gradients_of_edges():
-    # The last operation is fixed, so that its edges are felt by nothing but the critics.
+    # Whether 0 -> 1 is there is felt by the operation of node 2, through the state of node 1.
     layout = Layout.make(3, 3, allowed_ops=[[0], [0], [1, 2]])
     generator = make(layout, tau=1.0)
     graphs = drawn(generator, 100)
     loss = (graphs.ops[:, :, 2] * torch.rand(3, generator=stream(0, "weight"))).sum()
     gradient = torch.autograd.grad(loss, generator.edge_out.parameters())
-    assert all(part.norm() > 1e-3 for part in gradient)  # of the edge into the node before
+    assert all(part.norm() > 1e-3 for part in gradient)
 
 
 def test_the_end_has_a_gradient():
