@@ -273,6 +273,23 @@ def test_replicas_come_to_what_each_would_alone():
             assert a.balance == b.balance
 
 
+def test_a_replica_goes_on_alone():
+    together = begin(three())
+    go(together, 7)
+    middle = [copy.deepcopy(together.state_of(i)) for i in range(3)]
+    finish(together)
+    for i, one in enumerate(three()):
+        alone = begin([one])
+        alone.load_state_dict(copy.deepcopy(middle[i]))
+        same(alone.state_dict(), middle[i])
+        finish(alone)
+        expected = together.state_of(i)
+        for name in ("generator", "discriminator", "valuer"):
+            for key, value in getattr(alone.model, name).state_dict().items():
+                assert torch.allclose(expected[name][key], value, atol=1e-4), (i, name, key)
+        assert alone.history[-1].valuer == pytest.approx(together.histories[i][-1].valuer, abs=1e-4)
+
+
 class TestBadInput:
     """One clear line each."""
 
