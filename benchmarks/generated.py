@@ -13,9 +13,10 @@ from functools import partial
 import torch
 from common import publish, show, timed
 
+from netwright.config.adversarial import labelled
 from netwright.graphs import hashing
 from netwright.reproductions.experiment import default_tables
-from netwright.reproductions.generated import Yardstick, labelled, measure, on_paths
+from netwright.reproductions.generated import Yardstick, measure, on_paths
 from netwright.results import Row
 from netwright.rng import stream
 from netwright.spaces.nasbench101 import NASBench101

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from netwright.cli import gnn2gnn as cli_gnn2gnn
 from netwright.cli import svge
 from netwright.cli.options import Json, Quiet, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.files import write_atomic
+from netwright.reproductions import gnn2gnn
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, default_tables, run_folder, slug
 from netwright.reproductions.graphpnas import ITEMS, SCALES, reproduction, runs_of
@@ -111,12 +113,13 @@ def experiment(
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="graphpnas or svge.")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="graphpnas, svge or gnn2gnn.")],
     item: Annotated[
         str,
         typer.Argument(
             metavar="ITEM",
-            help=f"Of graphpnas: {', '.join(ITEMS)}. Of svge: {', '.join(svge.ITEMS)}.",
+            help=f"Of graphpnas: {', '.join(ITEMS)}. Of svge: {', '.join(svge.ITEMS)}. Of gnn2gnn: "
+            f"{', '.join(gnn2gnn.ITEMS)}.",
         ),
     ],
     seeds: Seeds = None,
@@ -131,7 +134,8 @@ def reproduce(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of svge tables 1 to 3: rows with this in their name, as enas/dvae. Repeatable."
+            help="Of svge tables 1 to 3, and gnn2gnn: rows with this in their name, as enas/dvae. "
+            "Repeatable."
         ),
     ] = None,
     option: Annotated[
@@ -164,8 +168,8 @@ def reproduce(
     It reads SPACE.safetensors in the folder of tables (`netwright table import`). What is
     interrupted goes on when the command is given again.
     """
-    if paper not in ("graphpnas", "svge"):
-        raise ValueError(f"unknown paper {paper!r}: use graphpnas or svge")
+    if paper not in ("graphpnas", "svge", "gnn2gnn"):
+        raise ValueError(f"unknown paper {paper!r}: use graphpnas, svge or gnn2gnn")
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}: use {', '.join(SCALES)}")
     if paper == "svge":
@@ -196,8 +200,31 @@ def reproduce(
         else:
             svge.reproduce(plan, json=json)
         return
-    if only or option or data:
-        raise ValueError("--only, --set and --data are for svge")
+    if option or data:
+        raise ValueError("--set and --data are for svge")
+    if paper == "gnn2gnn" and item != "search":
+        shown = {
+            "seeds": seeds,
+            "first_seed": first_seed,
+            "only": only or None,
+            "scale": None if scale == "laptop" else scale,
+        }
+        cli_gnn2gnn.reproduce(
+            item,
+            gnn2gnn.scale_of(scale),
+            seeds=seeds,
+            first_seed=first_seed,
+            only=only or (),
+            tables=tables,
+            run=run,
+            out=out,
+            options=_options({name: value for name, value in shown.items() if value is not None}),
+            json=json,
+            quiet=quiet,
+        )
+        return
+    if only:
+        raise ValueError("--only is for svge and the tables of gnn2gnn")
     flags = {"seeds": seeds, "first_seed": first_seed}
     changes = {name: value for name, value in flags.items() if value is not None}
     described = Experiment.parse(reproduction(item, scale) | changes)

@@ -11,7 +11,6 @@ from netwright.cli.output import duration, print_json, say
 from netwright.cli.reading import reading
 from netwright.config.objects import make_space
 from netwright.config.schema import SpaceConfig
-from netwright.spaces.nats_pruned import NATSPruned
 from netwright.tables.csv import import_csv, parse_column
 from netwright.tables.derive import Keep
 from netwright.tables.derive import derive as derived
@@ -195,7 +194,12 @@ def download(
 def derive(
     file: TableFile,
     space: Annotated[
-        str, typer.Option("--space", "-s", help="What the new table is of: nats_pruned.")
+        str,
+        typer.Option(
+            "--space",
+            "-s",
+            help="What the new table is of: nats_pruned, or nasbench201 (one cell per graph).",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The table to write; SPACE.safetensors.")
@@ -210,16 +214,15 @@ def derive(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a table of another space: of nats_pruned, from one of nasbench201.
+    """Make a table with one row for each graph that cells of nasbench201 are pruned to.
 
     The space nats_pruned has NAS-Bench-201's cells without `none` and dangling operations, as
-    GNN2GNN generates them. Cells that differ in nothing else are one architecture.
+    GNN2GNN generates them. Cells that differ in nothing else are one architecture. With --space
+    nasbench201, one of these cells stands for them, in the benchmark's own form.
     """
-    if space != NATSPruned.name:
-        raise ValueError(f"no table is derived for {space!r}: use --space {NATSPruned.name}")
     source, out = Table.open(file), out or Path(f"{space}.safetensors")
     out.parent.mkdir(parents=True, exist_ok=True)
-    table = derived(source, keep=keep, out=out)
+    table = derived(source, space=space, keep=keep, out=out)
     if json:
         print_json(table.info())
         return

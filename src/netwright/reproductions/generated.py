@@ -86,6 +86,18 @@ class Yardstick:
         )
 
     @classmethod
+    def among(
+        cls,
+        space_name: str,
+        metric: str,
+        keys: Int[Tensor, "row 2"],
+        accuracy: Float[Tensor, " row"],
+        parameters: Float[Tensor, " row"] | None = None,
+    ) -> "Yardstick":
+        """Compare with architectures of which these are the keys, ascending, and the accuracies."""
+        return cls(space_name, metric, keys, accuracy, metrics.percentiles(accuracy), parameters)
+
+    @classmethod
     def within(cls, split: Split) -> "Yardstick":
         """Compare with the training rows of a split, and know nothing of any other.
 
