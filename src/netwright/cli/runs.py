@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from netwright.cli import fit
-from netwright.cli.latent import report_fit, sample_fit
+from netwright.cli.latent import insist_no_temperature, report_fit, sample_fit
 from netwright.cli.options import DATASETS, Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
@@ -165,14 +165,19 @@ def report(
         str | None, typer.Option("--space", "-s", help="Needed for runs made in Python.")
     ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="Of a fit: colour its latent space by this table's scores.")
+        Path | None,
+        typer.Option(
+            help="Of a fit: colour its latent space by this table's scores; of an adversarial fit: "
+            "compare with this table."
+        ),
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Of a fit: by this metric.")] = None,
     json: Json = False,
 ) -> None:
     """Write a report page: one HTML file that opens offline. Several runs share a page.
 
-    The page of a fit (`netwright fit`) is about its latent space.
+    The page of a fit (`netwright fit`) is about its latent space; that of an adversarial fit about
+    what it generates.
     """
     if any(FitRun.is_one(run) for run in runs):
         if len(runs) > 1:
@@ -199,10 +204,20 @@ def sample(
     run: RunFolder,
     n: Annotated[int, typer.Option("-n", min=1, help="How many architectures.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="Of an adversarial fit: divides its logits, above 1 for more diverse samples."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Draw valid architectures from what a search or a fit has learned; repeats may occur."""
-    texts = sample_fit(run, n, seed) if FitRun.is_one(run) else _sampled(run, n, seed)
+    if FitRun.is_one(run):
+        texts = sample_fit(run, n, seed, temperature)
+    else:
+        insist_no_temperature(temperature)
+        texts = _sampled(run, n, seed)
     if json:
         print_json({"archs": texts})
         return
