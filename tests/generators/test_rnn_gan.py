@@ -108,14 +108,22 @@ def grown(generator, latent, noise, temperature):
 
 def as_archs(layout, ops, edges):
     size = layout.max_nodes
-    if layout.max_edges is not None:
-        edges = sorted(edges, key=edges.get, reverse=True)[: layout.max_edges]
     adj = torch.zeros(1, size, size, dtype=torch.bool)
     for i, j in edges:
         adj[0, i, j] = True
     padded = torch.zeros(1, size, dtype=torch.long)
     padded[0, : len(ops)] = torch.tensor(ops)
-    return ArchitectureBatch(padded, adj, torch.tensor([len(ops)]))
+    whole = ArchitectureBatch(padded, adj, torch.tensor([len(ops)]))
+    if layout.max_edges is None:
+        return whole
+    on_path = dag.on_path(whole)[0].tolist()
+    counted = {pair: edges[pair] for pair in edges if on_path[pair[0]] and on_path[pair[1]]}
+    if len(counted) > layout.max_edges:
+        kept = sorted(counted, key=counted.get, reverse=True)[: layout.max_edges]
+        adj[:] = False
+        for i, j in kept:
+            adj[0, i, j] = True
+    return whole
 
 
 @pytest.mark.parametrize(

@@ -180,16 +180,23 @@ def draw_edges(
     """Draw the free edges of a layout, and add the forced ones; ``noise`` is uniform in [0, 1).
 
     The difference of two Gumbel variables is a logistic one, so a free edge is drawn with the
-    probability that its logit stands for. Where the layout has a largest number of edges, those
-    that were drawn with the least margin are left out.
+    probability that its logit stands for. A graph with more edges than the layout allows, not
+    counting those on no path from the first node to the last where `refined` removes them, is left
+    with those of its edges that were drawn with the largest margin.
     """
     free, forced, spare = _pairs(layout, logits.device)
     noisy = logits + (noise + _TINY).log() - torch.log1p(-noise)
     drawn = (noisy > 0) & free
     if spare is not None:
-        margin = torch.where(drawn, noisy, -torch.inf).flatten(2)
-        least = margin.topk(max(spare, 1), dim=-1).values[..., -1]
-        drawn = drawn & (noisy >= least[..., None, None]) & (spare > 0)
+        counted = drawn
+        if _any_size(layout):
+            on_path, _ = _paths(drawn.to(logits))
+            counted = drawn & on_path[..., :, None] & on_path[..., None, :]
+        margin = torch.where(counted, noisy, -torch.inf).flatten(2)
+        least = margin.topk(max(spare, 1), dim=-1).values[..., -1, None, None]
+        over = counted.sum(dim=(2, 3)) > spare
+        kept = counted & (noisy >= least) & (spare > 0)
+        drawn = torch.where(over[..., None, None], kept, drawn)
     return (
         _straight_through(drawn.to(logits), lambda: (noisy / tau).sigmoid() * free, logits) + forced
     )
@@ -235,21 +242,28 @@ def refined(
     if not _any_size(layout):
         there = torch.ones(shape, dtype=torch.bool, device=ops.device)
         return Relaxed(ops, adj, there, entropy)
-    with torch.no_grad():
-        size = adj.shape[-1]
-        eye = torch.eye(size, device=adj.device)
-        reached = adj.detach().flatten(0, 1) + eye
-        for _ in range((size - 2).bit_length()):  # paths of up to 2, 4, ... edges
-            reached = torch.bmm(reached, reached).clamp(max=1)
-        keep = (reached[:, 0, :] * reached[:, :, -1]).view(shape)
-        keep[..., 0] = keep[..., -1] = 1
-        lost = (reached[:, 0, -1] == 0).view(shape[:2])
+    on_path, lost = _paths(adj)
+    keep = on_path.to(adj)
     adj = adj * (keep[..., :, None] * keep[..., None, :])
     if bool(lost.any()):
-        bare = torch.zeros_like(eye)
+        bare = torch.zeros_like(adj[0, 0])
         bare[0, -1] = 1
         adj = adj + lost[..., None, None] * bare
-    return Relaxed(ops * keep[..., None], adj, keep.bool(), entropy)
+    return Relaxed(ops * keep[..., None], adj, on_path, entropy)
+
+
+@torch.no_grad()
+def _paths(
+    adj: Float[Tensor, "replica batch node node"],
+) -> tuple[Bool[Tensor, "replica batch node"], Bool[Tensor, "replica batch"]]:
+    """Tell which nodes lie on a path from first to last, ends included, and where there is none."""
+    size = adj.shape[-1]
+    reached = adj.detach().flatten(0, 1) + torch.eye(size, device=adj.device)
+    for _ in range((size - 2).bit_length()):  # paths of up to 2, 4, ... edges
+        reached = torch.bmm(reached, reached).clamp(max=1)
+    on_path = (reached[:, 0, :] * reached[:, :, -1] > 0).view(adj.shape[:3])
+    on_path[..., 0] = on_path[..., -1] = True
+    return on_path, (reached[:, 0, -1] == 0).view(adj.shape[:2])
 
 
 @cache
