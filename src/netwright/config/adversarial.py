@@ -61,12 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 #: Options of the generators themselves that presets give.
 _METHODS: dict[tuple[str, str], dict[str, Any]] = {
     ("released", "gnn2gnn"): {"variant": "released"},
-    ("best", "gnn2gnn"): {
-        "edge_bound": 2.0,
-        "op_bound": 3.0,
-        "positions": True,
-        "edge_rank": 16,
-    },
+    ("best", "gnn2gnn"): {"edge_bound": 2.0, "op_bound": 3.0},
     ("best", "molgan"): {"edge_bound": 2.0, "op_bound": 3.0},
 }
 _EPOCHS = 20  # [GNN2GNN] section 4.2
