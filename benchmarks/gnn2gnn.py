@@ -32,7 +32,7 @@ from netwright.spaces.nasbench101 import NASBench101
 SECONDS = 5  # per measurement
 CELLS, DRAWN, BATCH = 10_000, 2000, 32
 DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
-BEST = {"edge_bound": 2.0, "op_bound": 3.0, "positions": True, "edge_rank": 16}
+BEST = {"edge_bound": 2.0, "op_bound": 3.0}
 PAPER = ThreeWayOptions()
 OURS = ThreeWayOptions(gan_loss="non-saturating", entropy=0.02)
 CASES = [  # method, constructor, options of a step, replicas, references

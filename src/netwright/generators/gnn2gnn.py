@@ -14,12 +14,8 @@ What the paper leaves open, and what its released code does (``variant = "releas
 * Edges not drawn count 0.001 in the last convolution (released), so that they are felt.
 * ``edge_bound`` and ``op_bound`` hold logits within a bound by ``bound tanh(x / bound)``; without
   (paper), Adam can saturate them while only the discriminator is heeded.
-* A sum of a source's and a target's score cannot tell any set of edges from any other, and nodes
-  know their position only by how much their features are averaged. ``edge_rank`` and
-  ``positions`` (not in the paper) lift both limits.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Literal, final
 
@@ -62,9 +58,6 @@ class GNN2GNN(Generator):
         variant: "paper" or "released": see above.
         edge_bound: Largest size of an edge's logit; None for no bound.
         op_bound: Largest size of an operation's logit; None for no bound.
-        positions: Whether a learned vector for each position is added to its random features.
-        edge_rank: Size of the two linear maps of a source and a target whose inner product is
-            added to an edge's score; 0 for none.
 
     Raises:
         ValueError: If a size, ``tau`` or a bound is not positive.
@@ -85,8 +78,6 @@ class GNN2GNN(Generator):
         variant: Variant = "paper",
         edge_bound: float | None = None,
         op_bound: float | None = None,
-        positions: bool = False,
-        edge_rank: int = 0,
     ) -> None:
         super().__init__()
         if hidden < 1 or layers < 0:
@@ -97,8 +88,7 @@ class GNN2GNN(Generator):
         if variant not in ("paper", "released"):
             raise ValueError(f"unknown variant {variant!r}: use 'paper' or 'released'")
         self.layout, self.hidden, self.variant = layout, hidden, variant
-        self.edge_bound, self.op_bound, self.edge_rank = edge_bound, op_bound, edge_rank
-        self.positions: nn.Parameter | None = None
+        self.edge_bound, self.op_bound = edge_bound, op_bound
         scores = 2 if variant == "paper" else 4  # of a source and a target, per channel
         with scoped(rng):
             self.convolutions = nn.ModuleList(
@@ -106,12 +96,8 @@ class GNN2GNN(Generator):
             )
             self.edge_scorer = ReplicaLinear(hidden, scores)
             self.edge_bias = nn.Parameter(torch.zeros(1, scores // 2))
-            if edge_rank:
-                self.edge_factors = ReplicaLinear(hidden, 2 * edge_rank, bias=False)
             self.operations = ReplicaLinear(hidden, layout.num_ops, bias=False)
             self.operation_bias = nn.Parameter(torch.zeros(1, layout.num_ops))
-            if positions:
-                self.positions = nn.Parameter(torch.randn(1, layout.max_nodes, hidden))
         size = layout.max_nodes
         degree = torch.arange(1, size + 1).float()  # with itself
         spread = torch.ones(size, size).tril() / (degree[:, None] * degree).sqrt()
@@ -137,10 +123,7 @@ class GNN2GNN(Generator):
             raise ValueError(f"temperature must be positive, not {temperature}")
         layout, size, device = self.layout, self.layout.max_nodes, self.edge_bias.device
         shape = (len(rngs), n, size)
-        features = self._noise(rngs, n)
-        if self.positions is not None:
-            features = features + self.positions[:, None]
-        features = features.flatten(1, 2)
+        features = self._noise(rngs, n).flatten(1, 2)
         for convolution in self.convolutions:  # 1. graph convolution
             spread = torch.matmul(self.spread, features.view(*shape, -1))
             features = convolution(spread.flatten(1, 2)).relu()
@@ -176,10 +159,6 @@ class GNN2GNN(Generator):
         ends = self.edge_scorer(features.flatten(1, 2)).view(replicas, batch, size, 2, -1)
         if self.variant == "paper":
             pair = ends[..., :, None, 0, 0] + ends[..., None, :, 1, 0]
-            if self.edge_rank:
-                factors = self.edge_factors(features.flatten(1, 2))
-                left, right = factors.view(replicas, batch, size, -1).chunk(2, dim=-1)
-                pair = pair + left @ right.mT / math.sqrt(self.edge_rank)
             return _bounded(pair + self.edge_bias[:, None, None], self.edge_bound)
         pair = (
             ends[..., :, None, 0, :]

@@ -180,26 +180,49 @@ def draw_edges(
     """Draw the free edges of a layout, and add the forced ones; ``noise`` is uniform in [0, 1).
 
     The difference of two Gumbel variables is a logistic one, so a free edge is drawn with the
-    probability that its logit stands for. A graph with more edges than the layout allows, not
-    counting those on no path from the first node to the last where `refined` removes them, is left
-    with those of its edges that were drawn with the largest margin.
+    probability that its logit stands for. A graph with more edges than the layout allows loses
+    those that were drawn with the least margin, see `_trimmed`.
     """
     free, forced, spare = _pairs(layout, logits.device)
     noisy = logits + (noise + _TINY).log() - torch.log1p(-noise)
     drawn = (noisy > 0) & free
     if spare is not None:
-        counted = drawn
-        if _any_size(layout):
-            on_path, _ = _paths(drawn.to(logits))
-            counted = drawn & on_path[..., :, None] & on_path[..., None, :]
-        margin = torch.where(counted, noisy, -torch.inf).flatten(2)
-        least = margin.topk(max(spare, 1), dim=-1).values[..., -1, None, None]
-        over = counted.sum(dim=(2, 3)) > spare
-        kept = counted & (noisy >= least) & (spare > 0)
-        drawn = torch.where(over[..., None, None], kept, drawn)
+        drawn = _trimmed(drawn, noisy, spare, layout)
     return (
         _straight_through(drawn.to(logits), lambda: (noisy / tau).sigmoid() * free, logits) + forced
     )
+
+
+@torch.no_grad()
+def _trimmed(
+    drawn: Bool[Tensor, "replica batch node node"],
+    noisy: Float[Tensor, "replica batch node node"],
+    most: int,
+    layout: Layout,
+) -> Bool[Tensor, "replica batch node node"]:
+    """Take edges from graphs that have too many, one after the other, least margin first.
+
+    Where `refined` removes what lies on no path from the first node to the last, that does not
+    count, and as long as there are others, no edge is taken that is the last one out of a node or
+    into one: so all nodes that are on a path stay there.
+    """
+    counted, keeps_paths = drawn, _any_size(layout)
+    if keeps_paths:
+        on_path, _ = _paths(drawn.to(noisy))
+        counted = drawn & on_path[..., :, None] & on_path[..., None, :]
+    over = counted.sum(dim=(2, 3)) > most
+    left = counted
+    while bool((excess := left.sum(dim=(2, 3)) > most).any()):
+        candidates = left
+        if keeps_paths:
+            spare = (left.sum(dim=3) > 1)[..., :, None] & (left.sum(dim=2) > 1)[..., None, :]
+            spare = spare & left
+            candidates = torch.where(spare.any(dim=(2, 3), keepdim=True), spare, left)
+        margin = torch.where(candidates, noisy, torch.inf).flatten(2)
+        least = torch.zeros_like(margin, dtype=torch.bool)
+        least.scatter_(2, margin.argmin(dim=2, keepdim=True), excess[..., None])
+        left = left & ~least.view_as(left)
+    return torch.where(over[..., None, None], left, drawn)
 
 
 @cache
