@@ -52,8 +52,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "edge_limit": True,
         "recipe": {
             "gan_loss": "non-saturating",
-            "strong": 0.1,
-            "entropy": 0.02,
+            "strong": 0.05,
+            "entropy": 0.005,
             "graphs": 96_000,
         },
     },
@@ -250,7 +250,11 @@ def make_adversarial_fit(
         layout = adversary_layout(config, space)
         generator = make_adversary(config.method, layout, rng=rng, device=config.device)
         trainees.append(Trainee(generator, cells, config.seed, config.recipe.balance))
-    recipe = make_adversarial_recipe(configs[0], min(len(t.data) for t in trainees))
+    recipe, *others = [make_adversarial_recipe(configs[0], len(t.data)) for t in trainees]
+    if any(other != recipe for other in others):
+        raise ValueError(
+            "fits that train together must see equally many graphs: give recipe.graphs, not epochs"
+        )
     return AdversarialFit(trainees, recipe)
 
 
