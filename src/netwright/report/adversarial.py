@@ -236,14 +236,12 @@ def valuer(page: AdversarialPage) -> Section:
     if not drawn:
         return Section(None, {})
     what = "the probability of being strong" if judged.classifies else "the accuracy"
-    made = (
-        ""
-        if math.isnan(judged.tau_made)
-        else f"; on the different generated cells of known accuracy, τ\u00a0=\u00a0{judged.tau_made:.3f}"
-    )
+    made = ""
+    if not math.isnan(judged.tau_made):
+        made = f"; on the different generated cells of known accuracy, {_tau(judged.tau_made)}"
     text = (
         f"What the valuer says, {what}, over the {page.metric} of {drawn:,} cells held out at "
-        f"random. Kendall's τ\u00a0=\u00a0{judged.tau:.3f} on "
+        f"random. Kendall's {_tau(judged.tau)} on "
         f"{words.plural(len(judged.actual), 'such cell')}{made}."
     )
     marks = []
@@ -327,11 +325,16 @@ def _above(name: str) -> str:
 def _value(name: str, value: float | None) -> str:
     if value is None or math.isnan(value):
         return words.DASH
-    return words.number(round(value)) if name in _NUMBERS else f"{value:.2f}"
+    return f"{round(value):,}" if name in _NUMBERS else f"{value:.2f}"
 
 
 def _percent(value: float) -> str:
     return words.DASH if math.isnan(value) else f"{value:.1f} %"
+
+
+def _tau(value: float) -> str:
+    """Write a rank correlation so that no line breaks within it."""
+    return f"τ\u00a0=\u00a0{words.DASH if math.isnan(value) else f'{value:.3f}'}"
 
 
 def _mark(name: str, colour: str) -> Markup:

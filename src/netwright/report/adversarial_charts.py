@@ -13,7 +13,7 @@ MADE, TABLE, SEEN, HELD_OUT = "var(--hue0)", "var(--hue5)", "var(--ink)", "var(-
 TOPS = ("top-5", "top-10", "top-50")
 BINS = 60
 POINTS = 3000  # drawn; more cannot be told apart, and the page stays small
-_LEFT_OUT = 0.02  # of the table: the worst, which would press all others into a corner
+_LEFT_OUT = (0.02, 0.05)  # of the table, the worst: they would press all others into a corner
 
 
 def curve(
@@ -63,9 +63,13 @@ def curve(
 
 
 def lowest(spread: Spread) -> float:
-    """Return the accuracy from which on accuracies are drawn: few of the table lie below."""
-    ascending = spread.table.double().sort().values
-    return float(ascending[int(_LEFT_OUT * len(ascending))])
+    """Return the accuracy from which on accuracies are drawn.
+
+    2 % of the table lie below, or up to 5 % if no larger share of what was generated does.
+    """
+    least, most = (_quantile(spread.table, share) for share in _LEFT_OUT)
+    made = _quantile(spread.made, _LEFT_OUT[1]) if len(spread.made) else most
+    return max(least, min(most, made))
 
 
 def histogram(spread: Spread, metric: str) -> Spec:
@@ -199,7 +203,7 @@ def judgements(judged: Judged, metric: str, low: float) -> Spec:
     said = "probability of being strong (%)" if classifies else f"predicted {metric} (%)"
     high = max([100 * low + 0.1, *(row["x"] for row in rows)])
     along = alt.Scale(domain=[100 * low, high], nice=False, padding=6)
-    up = alt.Scale(domain=[0, 100], padding=6) if classifies else alt.Scale(zero=False)
+    up = alt.Scale(zero=classifies, padding=6)
     x = alt.X("x:Q", title=f"{metric} (%)", scale=along, axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title=said, scale=up, axis=alt.Axis(tickCount=5))
     told = [alt.Tooltip("y:Q", title="valuer", format=".4~g"), alt.Tooltip("x:Q", title=metric)]
@@ -218,6 +222,12 @@ def judgements(judged: Judged, metric: str, low: float) -> Spec:
         "equal": [] if classifies else [{"x": at, "y": at} for at in (100 * low, high)],
     }
     return finished(spec.configure(**CONFIG).to_dict(), datasets)
+
+
+def _quantile(values: torch.Tensor, share: float) -> float:
+    """Return the value that this share of all lies below."""
+    ascending = values.double().sort().values
+    return float(ascending[int(share * len(ascending))])
 
 
 def _counts(values: torch.Tensor, edges: torch.Tensor) -> list[int]:

@@ -81,7 +81,7 @@ class Judged:
     """
 
     predicted: Float[Tensor, " cell"]
-    actual: Float[Tensor, " cell"]
+    actual: Float[Tensor, " known"]
     classifies: bool
     tau: float
     tau_made: float
