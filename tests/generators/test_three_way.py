@@ -213,25 +213,32 @@ class TestApart:
         assert any(not p.equal(q) for p, q in differ)
 
 
-def test_valuer_is_shown_data_with_labels_only(monkeypatch):
-    """With labels it sees the batch; generated graphs it sees only after that, to judge them."""
+def test_what_critics_are_shown(monkeypatch):
+    """In their own step the data, with dropout; to judge generated graphs, those without it.
+
+    So the valuer learns from no generated graph.
+    """
     model, archs = make(), some(16)
-    calls = []
-    original = model.valuer.forward
+    calls = {"d": [], "v": []}
+    for name in calls:
+        critic = networks(model)[name]
 
-    def noting(graphs, *, rngs=None):
-        calls.append((graphs, rngs is not None))
-        return original(graphs, rngs=rngs)
+        def noting(graphs, *, rngs=None, name=name, original=critic.forward):
+            calls[name].append((graphs, rngs is not None))
+            return original(graphs, rngs=rngs)
 
-    monkeypatch.setattr(model.valuer, "forward", noting)
+        monkeypatch.setattr(critic, "forward", noting)
     take(model, archs, torch.ones(16), balance=0.5)
-    assert [training for _, training in calls] == [True, False]
-    assert calls[0][0].archs().equal(archs).all()
-    assert not calls[0][0].adj.requires_grad
-    assert calls[1][0].adj.requires_grad
-    calls.clear()
+    assert [dropout for _, dropout in calls["v"]] == [True, False]
+    assert all(dropout for _, dropout in calls["d"][:-1])
+    assert not calls["d"][-1][1]
+    assert calls["v"][0][0].archs().equal(archs).all()
+    for name in calls:
+        assert not any(graphs.adj.requires_grad for graphs, _ in calls[name][:-1])
+        assert calls[name][-1][0].adj.requires_grad
+    calls["v"].clear()
     take(model, archs, torch.ones(16), balance=1.0)  # the valuer learns, and is not asked
-    assert [training for _, training in calls] == [True]
+    assert [dropout for _, dropout in calls["v"]] == [True]
 
 
 class TestRates:
