@@ -52,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "edge_limit": True,
         "recipe": {
             "gan_loss": "non-saturating",
-            "strong": 0.05,
+            "strong": 0.02,
             "entropy": 0.005,
             "graphs": 96_000,
         },
