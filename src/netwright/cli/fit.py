@@ -16,7 +16,7 @@ from netwright.config.adversarial import (
     parse_fit,
 )
 from netwright.config.fits import GENERATORS, FitConfig, make_fit
-from netwright.config.schema import merge, read_toml
+from netwright.config.schema import merge, named, read_toml
 from netwright.generators.adversarial import AdversarialFit, AdversarialRecord
 from netwright.generators.fit import Fit, Record
 from netwright.runs.fits import FitRun, Training
@@ -93,8 +93,9 @@ def fit(
     FOLDER` draws from it.
     """
     flags = _flags(method, space, table, sample, layout, preset, epochs, seed)
-    if method in ADVERSARIES:
-        flags = _adversarial(flags, metric, hold_out_top)
+    name = _name_in(read_toml(config)) if method is None and config is not None else method
+    if name in ADVERSARIES:
+        flags = _adversarial(flags, name, metric, hold_out_top)
     elif metric is not None or hold_out_top is not None:
         raise ValueError(
             f"--metric and --hold-out-top are for {', '.join(ADVERSARIES)}: other methods learn "
@@ -226,27 +227,43 @@ def _described(config: Path | None, flags: dict[str, Any]) -> FitConfig | Advers
     table = data.get("table") if isinstance(data, Mapping) else None
     if "space" not in flags and isinstance(table, str):
         flags = {**flags, "space": Table.open(table).space_name}
+    name = _name_in(flags)
+    if name in ADVERSARIES and isinstance(data, Mapping | None):
+        if not isinstance(table, str):
+            raise ValueError(f"{name} learns from scores: give a --table that has them")
+        if data is None or "metric" not in data:
+            known = ", ".join(Table.open(table).metrics)
+            raise ValueError(f"no --metric for {name} to learn from: choose from {known}")
     if "space" not in flags:
         raise ValueError("nothing to learn: give --space or --table")
     return parse_fit(flags)
 
 
+def _name_in(described: Mapping[str, Any]) -> str | None:
+    """Return the name of the method that is described, if it has one."""
+    method = named(described.get("method"))
+    name = method.get("name") if isinstance(method, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
 def _adversarial(
-    flags: dict[str, Any], metric: str | None, hold_out_top: float | None
+    flags: dict[str, Any], method: str, metric: str | None, hold_out_top: float | None
 ) -> dict[str, Any]:
     """Return flags as an adversarial fit takes them.
 
     Raises:
-        ValueError: If one is given that is for other fits.
+        ValueError: If one is given that is for other fits, or is no percentage.
     """
     data, recipe = dict(flags.get("data", {})), dict(flags.get("recipe", {}))
     for name, wrong in (("--sample", data.get("sample")), ("--layout", flags.get("layout"))):
         if wrong is not None:
-            raise ValueError(f"{name} is not for {flags['method']}, which learns from a --table")
+            raise ValueError(f"{name} is not for {method}, which learns from a --table")
     preset = recipe.pop("preset", None)
     if metric is not None:
         data["metric"] = metric
     if hold_out_top is not None:
+        if not 0 <= hold_out_top < 100:
+            raise ValueError(f"--hold-out-top is a percentage below 100, not {hold_out_top:g}")
         data["hold_out_top"] = hold_out_top / 100
     given = {"data": data, "recipe": recipe, "preset": preset}
     return {**flags, **given} if preset else {**flags, "data": data, "recipe": recipe}
