@@ -88,7 +88,8 @@ def train(adversaries: Sequence[Adversary], seeds: Sequence[int], root: Path) ->
         for seed in seeds:
             folder, config = adversary.folder(root, seed), adversary.config(seed)
             if not _trained(folder, config):
-                groups.setdefault(_digest(alike(config)), []).append((folder, config))
+                same = _digest([alike(config), _length(config)])
+                groups.setdefault(same, []).append((folder, config))
     batches = [
         group[i : i + TOGETHER] for group in groups.values() for i in range(0, len(group), TOGETHER)
     ]
@@ -100,15 +101,13 @@ def train(adversaries: Sequence[Adversary], seeds: Sequence[int], root: Path) ->
         fit = make_adversarial_fit(configs)
         together = root / "together" / _digest([config.resolved() for config in configs])
         replicas = {"replicas": [config.resolved() for config in configs]}
-        made = (together / CONFIG_NAME).exists()
-        run = FitRun.open(together) if made else FitRun.create(together, replicas)
+        run = _opened(together, replicas)
         what = f"{i + 1}/{len(batches)}: {len(batch)} x {batch[0][0].parent.name}"
         for _ in run.execute(fit):
             yield Event(done + min(fit.graphs * len(batch), lengths[i]), total, what)
         done += lengths[i]
         for j, (folder, config) in enumerate(batch):
-            alone = FitRun.create(folder, config.resolved())
-            save_state(alone.checkpoint, fit.state_of(j))
+            save_state(_opened(folder, config.resolved()).checkpoint, fit.state_of(j))
         shutil.rmtree(together)
 
 
@@ -168,6 +167,12 @@ def _length(config: AdversarialConfig) -> int:
         return config.recipe.graphs
     cells = len(read_split(config, make_space(config.space)).train_rows)
     return make_adversarial_recipe(config, cells).graphs
+
+
+def _opened(folder: Path, config: dict[str, Any]) -> FitRun:
+    """Open the folder of a fit that was stopped, or make a new one."""
+    made = (folder / CONFIG_NAME).exists()
+    return FitRun.open(folder) if made else FitRun.create(folder, config)
 
 
 def _trained(folder: Path, config: AdversarialConfig) -> bool:
