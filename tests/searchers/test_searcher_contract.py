@@ -7,8 +7,11 @@ import torch
 from codebook import codebook
 from independent import Independent, Invalid, Stuck
 
+from netwright.generators.gnn2gnn import GNN2GNN
 from netwright.generators.graphpnas import GraphPNAS
+from netwright.generators.three_way import ThreeWayOptions
 from netwright.rng import stream
+from netwright.searchers.adversarial import AdversarialSearch, AdversarialSearchOptions
 from netwright.searchers.base import Proposals
 from netwright.searchers.latent import LatentOptions, LatentSearch
 from netwright.searchers.local import LocalSearch
@@ -55,12 +58,24 @@ def latent(space, *, rng, **options):
     return LatentSearch(space, model, options=LatentOptions(**few | options))
 
 
+def adversarial(space, *, rng, three_way=None, **options):
+    fast = ThreeWayOptions(learning_rate=0.02, gan_loss="non-saturating", **three_way or {})
+    few = {"initial": 3, "update_every": 3, "steps": 10, "batch_size": 8}
+    options = AdversarialSearchOptions(three_way=fast, **few | options)
+    return AdversarialSearch(space, partial(GNN2GNN, hidden=8), options=options, rng=rng)
+
+
 SMALL = partial(GraphPNAS, hidden=8, rounds=1, mixtures=1)
 SEARCHERS = {
     "random": random,
     "random from a generator": random_generator,
     "local": local,
     "local, full neighbourhood": partial(local, initial=2, neighbourhood="full"),
+    "adversarial": adversarial,
+    "adversarial, refit, random at times": partial(
+        adversarial, refit=True, epsilon=Linear(1.0, 0.0, over=9), warmup=5
+    ),
+    "adversarial, regression": partial(adversarial, three_way={"valuer": "regression"}),
     "latent": latent,
     "latent, box": partial(latent, candidates="box"),
     "latent, random points of the box": partial(latent, candidates="box", acquisition="random"),
@@ -71,9 +86,12 @@ SEARCHERS = {
     "reinforce with a stuck generator": partial(reinforce, policy=Stuck, epsilon=Constant(0.0)),
     "reinforce with invalid graphs": partial(reinforce, policy=Invalid, epsilon=Constant(0.0)),
 }
+LEARNS = {"initial": 9, "steps": 20, "strong": 0.34}
 LEARNERS = {
     "local": local,
     "local, full neighbourhood": partial(local, neighbourhood="full"),
+    "adversarial, by its valuer": partial(adversarial, **LEARNS, balance=0.0),
+    "adversarial, by its discriminator": partial(adversarial, **LEARNS, balance=1.0, tilt=1.0),
     # it finds the best at once, which leaves the worse for the evaluations that are looked at
     "latent": partial(latent, initial=9),
     "standardised": reinforce,

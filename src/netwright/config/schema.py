@@ -232,6 +232,33 @@ class LatentConfig(Strict):
         return values
 
 
+class AdversarialSearchConfig(Strict):
+    """GNN2GNN, trained while it searches; see `AdversarialSearchOptions` and `ThreeWayOptions`."""
+
+    name: Literal["gnn2gnn"] = "gnn2gnn"
+    hidden: int = Field(32, ge=1)
+    layers: int = Field(2, ge=0)
+    tau: float = Field(0.1, gt=0)
+    edge_bound: float | None = Field(None, gt=0)  # largest size of an edge's logit
+    op_bound: float | None = Field(None, gt=0)  # and of an operation's
+    initial: int = Field(10, ge=0)  # random architectures at the start
+    update_every: int = Field(5, ge=1)
+    steps: int = Field(30, ge=1)  # of an update
+    batch_size: int = Field(32, ge=1)
+    strong: float = Field(0.2, gt=0, lt=1)  # share of what was told that is "strong"
+    tilt: float = Field(0.5, ge=0, le=1)  # share of a batch that is drawn from it
+    balance: float = Field(0.1, ge=0, le=1)  # the paper's lambda
+    warmup: int = Field(0, ge=0)  # steps of new networks in which lambda is 1
+    epsilon: ScheduleConfig = ScheduleConfig(name="constant", start=0.0)  # share of random ones
+    temperature: float = Field(1.0, gt=0)
+    refit: bool = False
+    learning_rate: float = Field(3e-3, gt=0)
+    gan_loss: Literal["saturating", "non-saturating"] = "non-saturating"
+    valuer: Literal["classification", "regression"] = "classification"
+    entropy: float = Field(0.0, ge=0)
+    device: str = "cpu"
+
+
 class TableConfig(Strict):
     """Look scores up in a table."""
 
@@ -262,6 +289,7 @@ METHODS: dict[str, type[BaseModel]] = {
     "local": LocalConfig,
     "graphpnas": GraphPNASConfig,
     "latent-bo": LatentConfig,
+    "gnn2gnn": AdversarialSearchConfig,
 }
 EVALUATORS: dict[str, type[BaseModel]] = {"table": TableConfig, "train": TrainConfig}
 
@@ -289,7 +317,14 @@ def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any],
     return choose
 
 
-MethodConfig = RandomConfig | LocalConfig | GraphPNASConfig | LatentConfig | CustomConfig
+MethodConfig = (
+    RandomConfig
+    | LocalConfig
+    | GraphPNASConfig
+    | LatentConfig
+    | AdversarialSearchConfig
+    | CustomConfig
+)
 EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
 
 

@@ -9,6 +9,7 @@ import torch
 from netwright.config.fits import load_generator
 from netwright.config.objects import call, load_object
 from netwright.config.schema import (
+    AdversarialSearchConfig,
     CustomConfig,
     ExplorerConfig,
     GraphPNASConfig,
@@ -18,11 +19,18 @@ from netwright.config.schema import (
     RandomConfig,
     ScheduleConfig,
 )
-from netwright.generators.base import HasLatent
+from netwright.generators.base import Generator, HasLatent
+from netwright.generators.gnn2gnn import GNN2GNN
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.generators.random_graph import RandomGraph
+from netwright.generators.three_way import ThreeWayOptions
 from netwright.graphs.layout import Layout
 from netwright.runs.fits import FitRun
+from netwright.searchers.adversarial import (
+    AdversarialSearch,
+    AdversarialSearchOptions,
+    MakeGenerator,
+)
 from netwright.searchers.base import Searcher
 from netwright.searchers.latent import LatentOptions, LatentSearch
 from netwright.searchers.local import LocalSearch
@@ -88,6 +96,9 @@ def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Genera
             return Reinforce(space, policy, explorer=explorer, options=options, rng=rng)
         case LatentConfig():
             return LatentSearch(space, _fitted(config, space), options=_latent_options(config))
+        case AdversarialSearchConfig():
+            learns = _adversarial_options(config)
+            return AdversarialSearch(space, _gnn2gnn(config), options=learns, rng=rng)
         case CustomConfig():
             made = load_object(config.name)
             made = call(f"method {config.name}", made, space, rng=rng, **config.options)
@@ -98,13 +109,39 @@ def make_searcher(config: MethodConfig, space: SearchSpace, *, rng: torch.Genera
 
 def _graphpnas_on(device: str, **options: Any) -> MakePolicy:
     """Return what makes a generator on a device; its first parameters are the same on all."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"method.device: there is no {device} here, use cpu")
+    _insist_there(device)
 
     def make(layout: Layout, *, rng: torch.Generator) -> Policy:
         return GraphPNAS(layout, rng=rng, **options).to(device)
 
     return make
+
+
+def _insist_there(device: str) -> None:
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"method.device: there is no {device} here, use cpu")
+
+
+_OF_GNN2GNN = ("hidden", "layers", "tau", "edge_bound", "op_bound")
+_OF_THREE_WAY = ("learning_rate", "gan_loss", "valuer", "entropy")
+
+
+def _gnn2gnn(config: AdversarialSearchConfig) -> MakeGenerator:
+    """Return what makes GNN2GNN's generator on a device."""
+    _insist_there(config.device)
+    options = config.model_dump(include=set(_OF_GNN2GNN))
+
+    def make(layout: Layout, *, rng: torch.Generator) -> Generator:
+        return GNN2GNN(layout, rng=rng, **options).to(config.device)
+
+    return make
+
+
+def _adversarial_options(config: AdversarialSearchConfig) -> AdversarialSearchOptions:
+    three_way = ThreeWayOptions(**config.model_dump(include=set(_OF_THREE_WAY)))
+    apart = {"name", "device", "epsilon", *_OF_GNN2GNN, *_OF_THREE_WAY}
+    rest = config.model_dump(exclude=apart)
+    return AdversarialSearchOptions(**rest, epsilon=_schedule(config.epsilon), three_way=three_way)
 
 
 def _schedule(config: ScheduleConfig) -> Schedule:

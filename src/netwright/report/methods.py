@@ -12,7 +12,7 @@ _NAMES = {
     "graphpnas": "GraphPNAS", "random": "Random search", "local": "Local search",
     "latent-bo": "Bayesian optimisation in a latent space", "toy": "the toy space",
     "nasbench101": "NAS-Bench-101", "nasbench201": "NAS-Bench-201",
-    "svge": "SVGe", "dgmg": "DGMG", "dvae": "D-VAE", "enas": "ENAS",
+    "gnn2gnn": "GNN2GNN", "svge": "SVGe", "dgmg": "DGMG", "dvae": "D-VAE", "enas": "ENAS",
 }  # fmt: skip
 _FREE = {"seed", "workers"}  # change which architectures are found by chance, or not at all
 
