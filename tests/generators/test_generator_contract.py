@@ -28,7 +28,6 @@ GENERATORS = {
     "gnn2gnn": partial(GNN2GNN, hidden=8),
     "gnn2gnn, released": partial(GNN2GNN, hidden=8, variant="released"),
     "gnn2gnn, bounded": partial(GNN2GNN, hidden=8, layers=1, edge_bound=1.0, op_bound=2.0),
-    "gnn2gnn, with positions": partial(GNN2GNN, hidden=8, positions=True, edge_rank=2),
     "molgan": partial(MolGAN, latent_size=8, widths=(12, 16), features=8),
     "rnn": partial(RNNGAN, latent_size=8, hidden=10),
     "er": random_graph,

@@ -23,8 +23,6 @@ VARIANTS = {
     "bounded": {"edge_bound": 1.0, "op_bound": 2.0},
     "three layers": {"layers": 3},
     "no layer": {"layers": 0},
-    "positions": {"positions": True},
-    "edge rank": {"edge_rank": 3, "edge_bound": 3.0},
 }
 
 
@@ -59,8 +57,7 @@ def noticed(generator, monkeypatch, n=20, **options):
 def node_by_node(generator, noise):
     """Features and edge logits of one graph, in the words of the paper."""
     size = len(noise)
-    place = torch.zeros(size, 1) if generator.positions is None else generator.positions[0]
-    features = [noise[i] + place[i] for i in range(size)]
+    features = [noise[i] for i in range(size)]
     for layer in generator.convolutions:
         around = [
             sum(features[i] / math.sqrt((i + 1) * (j + 1)) for i in range(j + 1))
@@ -74,10 +71,6 @@ def node_by_node(generator, noise):
             if generator.variant == "paper":
                 logits[i, j] = features[i] @ weight[:, 0] + bias[0]
                 logits[i, j] += features[j] @ weight[:, 1] + bias[1] + generator.edge_bias[0, 0]
-                if rank := generator.edge_rank:
-                    factors = generator.edge_factors.weight[0]
-                    left, right = features[i] @ factors[:, :rank], features[j] @ factors[:, rank:]
-                    logits[i, j] += left @ right / math.sqrt(rank)
             else:  # both channels: a softmax over the edges into j, plus a half
                 shares = []
                 for channel in range(2):
@@ -296,9 +289,8 @@ class TestReplicas:
         return [value.detach() for value in (graphs.adj, graphs.ops, graphs.entropy, slope)]
 
     def test_each_draws_what_it_would_alone(self):
-        options = {"positions": True, "edge_rank": 2}
         taus = (0.1, 0.5, 2.0)
-        models = [make(seed=seed, tau=tau, **options) for seed, tau in enumerate(taus)]
+        models = [make(seed=seed, tau=tau) for seed, tau in enumerate(taus)]
         alone = [self.draws(model, [i]) for i, model in enumerate(models)]
         stacked(models)
         together = models[0]

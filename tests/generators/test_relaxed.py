@@ -13,10 +13,12 @@ from netwright.generators.relaxed import (
     draw_edges,
     draw_ops,
     op_limits,
+    refined,
     replica,
     stacked,
     uniform,
 )
+from netwright.graphs import dag
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
 from netwright.nn.replicas import ReplicaLinear
@@ -170,6 +172,44 @@ class TestMostEdges:
         drawn = draw_edges(normal(*shape) + 2, noise(*shape), tau_of(1.0), layout)
         assert torch.equal(drawn[0, 0].bool(), chain.forced)
         assert (drawn == drawn[:, :1]).all()
+
+    def plainly_trimmed(self, drawn, margin, most):
+        """Edges on paths, less those of least margin whose ends have others; then any."""
+        size = len(drawn)
+        archs = ArchitectureBatch(torch.zeros(1, size).long(), drawn[None], torch.tensor([size]))
+        kept = dag.on_path(archs)[0]
+        left = {(i, j) for i, j in drawn.nonzero().tolist() if kept[i] and kept[j]}
+        if len(left) <= most:
+            return drawn
+        while len(left) > most:
+            sources, targets = [i for i, _ in left], [j for _, j in left]
+            spare = {(i, j) for i, j in left if sources.count(i) > 1 < targets.count(j)}
+            left.remove(min(spare or left, key=lambda pair: float(margin[pair])))
+        rest = torch.zeros_like(drawn)
+        for pair in left:
+            rest[pair] = True
+        return rest
+
+    @pytest.mark.parametrize("most", [1, 4, 5, 7])
+    def test_nodes_on_paths_stay_there(self, most):
+        """Where what lies on no path is removed, that does not count."""
+        layout = NASBench101(max_nodes=5, max_edges=most).layout
+        logits, chance = normal(1, 200, 5, 5) + 0.7, noise(1, 200, 5, 5)
+        found = draw_edges(logits, chance, tau_of(1.0), layout)
+        every = draw_edges(logits, chance, tau_of(1.0), NASBench101(max_nodes=5).layout)
+        margin = logits + (chance / (1 - chance)).log()
+        trimmed = 0
+        for b in range(200):
+            expected = self.plainly_trimmed(every[0, b].bool(), margin[0, b], most)
+            assert found[0, b].bool().equal(expected)
+            trimmed += not expected.equal(every[0, b].bool())
+        assert trimmed > 20
+        sizes = [
+            refined(torch.ones(1, 200, 5, 5), adj, layout).real.sum(dim=-1)
+            for adj in (every, found)
+        ]
+        assert most < 7 or sizes[0].equal(sizes[1])
+        assert (refined(torch.ones(1, 200, 5, 5), found, layout).adj.sum(dim=(2, 3)) <= most).all()
 
 
 class TestEntropy:
