@@ -15,6 +15,7 @@ from netwright.files import write_atomic
 from netwright.reproductions import gnn2gnn
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, default_tables, run_folder, slug
+from netwright.reproductions.gnn2gnn_search import comparison
 from netwright.reproductions.graphpnas import ITEMS, SCALES, reproduction, runs_of
 from netwright.reproductions.latent_path import latent_path
 from netwright.reproductions.svge import Cell
@@ -227,12 +228,17 @@ def reproduce(
         raise ValueError("--only is for svge and the tables of gnn2gnn")
     flags = {"seeds": seeds, "first_seed": first_seed}
     changes = {name: value for name, value in flags.items() if value is not None}
-    described = Experiment.parse(reproduction(item, scale) | changes)
+    if paper == "gnn2gnn":
+        described = Experiment.parse(comparison(gnn2gnn.scale_of(scale)) | changes)
+        stem = "gnn2gnn-search"
+    else:
+        described = Experiment.parse(reproduction(item, scale) | changes)
+        stem = runs_of(item)
     name = f"{paper}-{item}" + ("" if scale == "laptop" else f"-{scale}")
     small = {} if scale == "laptop" else {"scale": scale}
     command = ["netwright", "reproduce", paper, item, *_options(changes | small)]
     # Finished runs of one scale serve the other; those of the smoke scale have other settings.
-    folder = run or Path("runs") / (runs_of(item) + ("-smoke" if scale == "smoke" else ""))
+    folder = run or Path("runs") / (stem + ("-smoke" if scale == "smoke" else ""))
     _do(described, name, folder, tables, out, command, json=json, quiet=quiet)
 
 

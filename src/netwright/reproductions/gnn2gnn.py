@@ -266,7 +266,8 @@ def _table5(make: _Maker) -> Iterator[Line]:
 
 def _trade(make: _Maker) -> Iterator[Line]:
     for balance in (0.01, 0.1, 0.5, 0.9):
-        other: Settings = {} if balance == 0.1 else {"balance": balance}  # the preset's own is trained
+        # Of the preset's own lambda there are fits already.
+        other: Settings = {} if balance == 0.1 else {"balance": balance}
         adversary = make.adversary(preset="best", **other)
         for temperature in (0.5, 1.0, 1.5, 2.0, 3.0):
             preset = f"best, lambda {balance}, temperature {temperature}"
