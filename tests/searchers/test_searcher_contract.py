@@ -60,7 +60,7 @@ def latent(space, *, rng, **options):
 
 def adversarial(space, *, rng, three_way=None, **options):
     fast = ThreeWayOptions(learning_rate=0.02, gan_loss="non-saturating", **three_way or {})
-    few = {"initial": 3, "update_every": 3, "steps": 10, "batch_size": 8}
+    few = {"initial": 3, "update_every": 3, "steps": 4, "batch_size": 8}
     options = AdversarialSearchOptions(three_way=fast, **few | options)
     return AdversarialSearch(space, partial(GNN2GNN, hidden=8), options=options, rng=rng)
 
@@ -73,9 +73,8 @@ SEARCHERS = {
     "local, full neighbourhood": partial(local, initial=2, neighbourhood="full"),
     "adversarial": adversarial,
     "adversarial, refit, random at times": partial(
-        adversarial, refit=True, epsilon=Linear(1.0, 0.0, over=9), warmup=5
+        adversarial, refit=True, epsilon=Linear(1.0, 0.0, over=9), warmup=2
     ),
-    "adversarial, regression": partial(adversarial, three_way={"valuer": "regression"}),
     "latent": latent,
     "latent, box": partial(latent, candidates="box"),
     "latent, random points of the box": partial(latent, candidates="box", acquisition="random"),
