@@ -48,11 +48,6 @@ def test_settings_are_the_methods_own(tables):
             assert config.batch_size == size
 
 
-def test_an_unknown_scale_is_named():
-    with pytest.raises(ValueError, match="unknown scale 'huge': use smoke, laptop or paper"):
-        comparison("huge")
-
-
 @pytest.mark.skipif("NETWRIGHT_TABLES" not in os.environ, reason="needs NETWRIGHT_TABLES")
 def test_the_smallest_scale_is_carried_out(tmp_path):
     experiment = Experiment.parse(comparison("smoke") | {"seeds": 1})

@@ -33,12 +33,7 @@ def comparison(scale: Scale) -> Settings:
     Args:
         scale: "smoke" takes seconds and shows that everything works; "laptop" and "paper" are the
             same, as the paper has no such experiment.
-
-    Raises:
-        ValueError: If there is no such scale.
     """
-    if scale not in ("smoke", "laptop", "paper"):
-        raise ValueError(f"unknown scale {scale!r}: use smoke, laptop or paper")
     described: Settings = {
         "title": TITLE,
         "note": NOTE,
