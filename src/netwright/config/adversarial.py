@@ -249,6 +249,8 @@ def make_adversarial_fit(
         rng = stream(config.seed, "fit/init")
         layout = adversary_layout(config, space)
         generator = make_adversary(config.method, layout, rng=rng, device=config.device)
+        # A table of small graphs stores them without room for more nodes.
+        cells = replace(cells, archs=cells.archs.pad(layout.max_nodes))
         trainees.append(Trainee(generator, cells, config.seed, config.recipe.balance))
     recipe, *others = [make_adversarial_recipe(configs[0], len(t.data)) for t in trainees]
     if any(other != recipe for other in others):
