@@ -32,7 +32,7 @@ def _dots(rows: Sequence[Row]) -> Any:
             {
                 "row": _name(row),
                 "mean": row.mean,
-                "low": row.mean - (row.sd or 0),
+                "low": max(0.0, row.mean - (row.sd or 0)),
                 "high": row.mean + (row.sd or 0),
                 "paper": row.paper,
             }
@@ -58,16 +58,19 @@ def _removed(rows: Sequence[Row]) -> Any:
     """Measures over the share of the best that is removed."""
     import altair as alt  # as above
 
+    presets = list(dict.fromkeys(str(row.preset).partition(", best ")[0] for row in rows))
+    labels = [f"preset {preset}" for preset in presets]
+    if any(row.paper is not None for row in rows):
+        labels.append("published")
     panels = []
     for metric in _SHOWN:
         points: list[dict[str, Any]] = []
-        for row in (row for row in rows if row.metric == metric and row.preset):
+        for row in (row for row in rows if row.metric == metric):
             preset, _, rest = str(row.preset).partition(", best ")
             removed = int(rest.split()[0])
             points.append({"removed": removed, "value": row.mean, "what": f"preset {preset}"})
             if row.paper is not None:
                 points.append({"removed": removed, "value": row.paper, "what": "published"})
-        labels = list(dict.fromkeys(point["what"] for point in points))
         chart = (
             alt.Chart(alt.InlineData(points))
             .mark_line(point=True)
@@ -79,11 +82,13 @@ def _removed(rows: Sequence[Row]) -> Any:
                     scale=alt.Scale(zero=metric != "mean accuracy"),
                 ),
                 color=alt.Color(
-                    "what:N", title=None, scale=alt.Scale(domain=labels, range=list(COLOURS))
+                    "what:N",
+                    legend=alt.Legend(title=None, orient="top"),
+                    scale=alt.Scale(domain=labels, range=list(COLOURS)),
                 ),
                 strokeDash=alt.StrokeDash(
                     "what:N",
-                    legend=None,
+                    legend=alt.Legend(title=None, orient="top"),
                     scale=alt.Scale(
                         domain=labels,
                         range=[[4, 3] if label == "published" else [1, 0] for label in labels],
