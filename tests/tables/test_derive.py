@@ -129,7 +129,7 @@ def test_the_command(table, tmp_path, monkeypatch, capsys):
     code, out, _ = run("table", "query", "b/c", GRAPHS[0], "--json")
     assert json.loads(out)[0]["mine/valid@1"] == pytest.approx(0.8)
     for arguments, problem in (
-        ([table.path, "-s", "enas"], "no table is derived for 'enas': use nats_pruned or nasbench201"),
+        ([table.path, "-s", "enas"], "no table is derived for 'enas': use nats_pruned or"),
         ([table.path, "-s", "nats_pruned", "-o", table.path], "give the new one another name"),
         (["b/c", "-s", "nats_pruned"], "b/c is a table of nats_pruned"),
         (["none", "-s", "nats_pruned"], "no table at none"),
