@@ -289,6 +289,11 @@ def test_the_configurations_defaults_are_the_searchers():
     assert isinstance(made, AdversarialSearch)
     assert made.options.epsilon(0) == options.epsilon(0) == made.options.epsilon(99)
     assert made.options.three_way == options.three_way
+    assert (made.model.generator.edge_bound, made.model.generator.op_bound) == (2.0, 3.0)
+    free = make_searcher(
+        AdversarialSearchConfig(edge_bound=0, op_bound=0), TOY, rng=stream(0, "init")
+    )
+    assert free.model.generator.edge_bound is free.model.generator.op_bound is None
 
 
 def test_settings_reach_the_generator_and_the_losses():

@@ -239,8 +239,8 @@ class AdversarialSearchConfig(Strict):
     hidden: int = Field(32, ge=1)
     layers: int = Field(2, ge=0)
     tau: float = Field(0.1, gt=0)
-    edge_bound: float | None = Field(None, gt=0)  # largest size of an edge's logit
-    op_bound: float | None = Field(None, gt=0)  # and of an operation's
+    edge_bound: float = Field(2.0, ge=0)  # largest size of an edge's logit; 0: no bound
+    op_bound: float = Field(3.0, ge=0)  # and of an operation's
     initial: int = Field(10, ge=0)  # random architectures at the start
     update_every: int = Field(5, ge=1)
     steps: int = Field(30, ge=1)  # of an update
@@ -255,7 +255,7 @@ class AdversarialSearchConfig(Strict):
     learning_rate: float = Field(3e-3, gt=0)
     gan_loss: Literal["saturating", "non-saturating"] = "non-saturating"
     valuer: Literal["classification", "regression"] = "classification"
-    entropy: float = Field(0.0, ge=0)
+    entropy: float = Field(0.02, ge=0)
     device: str = "cpu"
 
 

@@ -130,6 +130,8 @@ def _gnn2gnn(config: AdversarialSearchConfig) -> MakeGenerator:
     """Return what makes GNN2GNN's generator on a device."""
     _insist_there(config.device)
     options = config.model_dump(include=set(_OF_GNN2GNN))
+    for bound in ("edge_bound", "op_bound"):
+        options[bound] = options[bound] or None
 
     def make(layout: Layout, *, rng: torch.Generator) -> Generator:
         return GNN2GNN(layout, rng=rng, **options).to(config.device)

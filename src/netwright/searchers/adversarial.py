@@ -8,6 +8,7 @@ nothing of such a loop; here:
   each batch, ``tilt``, is drawn from it: what the discriminator takes for real leans to the best,
   and the valuer sees both classes. ``tilt = 0`` draws alike from all that was told, as a fit does.
 * The first ``warmup`` steps of new networks heed the discriminator only, as a fit's first half.
+* The generator's entropy is part of what it maximises, lest it make few architectures.
 * Networks go on from update to update; ``refit`` starts each update from new ones.
 * Where the generator finds nothing new, its draws are heated. For what it still owes, the space
   itself is drawn from, so that a search ends only when its space does.
@@ -48,7 +49,7 @@ class MakeGenerator(Protocol):
 
 
 def _three_way() -> ThreeWayOptions:
-    return ThreeWayOptions(learning_rate=3e-3, gan_loss="non-saturating")
+    return ThreeWayOptions(learning_rate=3e-3, gan_loss="non-saturating", entropy=0.02)
 
 
 @dataclass(frozen=True)
