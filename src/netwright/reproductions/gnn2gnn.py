@@ -344,9 +344,9 @@ NOTES = {
         "that was trained on NAS-Bench-101 are looked up among those whose skip nodes were "
         "replaced by edges (5,256). *Fixed edges*: the generator draws operations, `none` "
         "included, for NAS-Bench-201's own cells, which are then pruned; one cell of each graph "
-        "to learn from; the entropy's weight was chosen on CIFAR-100 validation, the temperature by "
-        "the number of distinct cells alone. No Acc_n in the "
-        "paper. ImageNet-16-120: not in the table at hand."
+        "to learn from; the entropy's weight was chosen on CIFAR-100 validation, the temperature "
+        "by the number of distinct cells alone. No Acc_n in the paper. ImageNet-16-120: not in the "
+        "table at hand."
     ),
     "trade": "Preset best with other lambda, sampled at other temperatures.",
 }
