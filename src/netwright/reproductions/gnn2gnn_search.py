@@ -33,7 +33,7 @@ def comparison(scale: Scale) -> Settings:
 
     Args:
         scale: "smoke" takes seconds and shows that everything works; "laptop" has 5 seeds and 100
-            evaluations; "paper" has 10, and 300 on NAS-Bench-101 (the paper has no such experiment).
+            evaluations; "paper" has 10, and 300 on NAS-Bench-101. The paper has none of it.
     """
     described: Settings = {
         "title": TITLE,
