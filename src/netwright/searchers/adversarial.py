@@ -8,7 +8,8 @@ nothing of such a loop; here:
   each batch, ``tilt``, is drawn from it: what the discriminator takes for real leans to the best,
   and the valuer sees both classes. ``tilt = 0`` draws alike from all that was told, as a fit does.
 * The first ``warmup`` steps of new networks heed the discriminator only, as a fit's first half.
-* The generator's entropy is part of what it maximises, lest it make few architectures.
+* The generator's entropy is part of what it maximises. Without, and without bounds on its logits,
+  it may end at graphs without a path, from which no gradient leads away.
 * Networks go on from update to update; ``refit`` starts each update from new ones.
 * Where the generator finds nothing new, its draws are heated. For what it still owes, the space
   itself is drawn from, so that a search ends only when its space does.
