@@ -6,11 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from netwright.cli.output import bar, print_json, remark, say
-from netwright.reproductions import gnn2gnn
+from netwright.reproductions import gnn2gnn, transfer
 from netwright.reproductions.adversaries import train
 from netwright.reproductions.experiment import default_tables
 from netwright.reproductions.gnn2gnn import Scale
 from netwright.results import Row, write_results
+from netwright.tables.format import Table
 
 #: Seeds of each row, unless told otherwise.
 _SEEDS = {"smoke": 2, "laptop": 5, "paper": 5}
@@ -46,6 +47,9 @@ def reproduce(
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds must be at least 1, not {seeds}")
     place = tables or default_tables()
+    if item == "overlap":
+        _overlap(place, results_path(item, scale, out), json=json, quiet=quiet)
+        return
     every = gnn2gnn.lines_of(item, scale, place)
     lines = [
         line
@@ -76,6 +80,11 @@ def reproduce(
     publish(
         path, item, rows, shlex.join(["netwright", "reproduce", "gnn2gnn", item, *options]), numbers
     )
+    _show(rows, path, json=json, quiet=quiet)
+
+
+def _show(rows: Sequence[Row], path: Path, *, json: bool, quiet: bool) -> None:
+    """Say what came out."""
     if json:
         print_json({"results": f"{path}.json", "rows": [asdict(row) for row in rows]})
         return
@@ -85,6 +94,15 @@ def reproduce(
         say(f"{row.method}, {row.preset}: {row.metric} {row.mean:.2f}{spread}{paper}")
     if not quiet:
         say(f"wrote {path}.json and {path.name}.md")
+
+
+def _overlap(tables: Path, path: Path, *, json: bool, quiet: bool) -> None:
+    """Count what NAS-Bench-101 and NATS-Bench have in common, and publish it."""
+    spaces = ("nasbench101", "nasbench201")
+    rows = transfer.experiment(*(Table.open(gnn2gnn.table_of(name, tables)) for name in spaces))
+    command = "netwright reproduce gnn2gnn overlap"
+    write_results(path, rows, title=transfer.TITLE, note=transfer.NOTE, command=command)
+    _show(rows, path, json=json, quiet=quiet)
 
 
 def publish(path: Path, item: str, rows: Sequence[Row], command: str, seeds: Sequence[int]) -> None:

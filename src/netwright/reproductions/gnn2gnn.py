@@ -178,7 +178,7 @@ def lines_of(item: str, scale: Scale, tables: Path) -> list[Line]:
         FileNotFoundError: If a table is missing, with the command that makes it.
     """
     if item not in _MADE:
-        raise ValueError(f"unknown item {item!r} of gnn2gnn: use {', '.join(_MADE)}, search")
+        raise ValueError(f"unknown item {item!r} of gnn2gnn: use {', '.join(ITEMS)}")
     lines = list(_MADE[item](_Maker(scale, tables)))
     if scale == "smoke":
         trained = [line for line in lines if line.adversary is not None]
@@ -311,7 +311,7 @@ _MADE: dict[str, Callable[[_Maker], Iterator[Line]]] = {
     "table5": _table5,
     "trade": _trade,
 }
-ITEMS = (*_MADE, "search")
+ITEMS = (*_MADE, "overlap", "search")
 TITLES = {
     "table1": "GNN2GNN, Table 1: layers, temperature and lambda",
     "table2": "GNN2GNN, Table 2: a valuer that classifies, and one that predicts the accuracy",
@@ -472,15 +472,28 @@ _SPACES: dict[str, Callable[[], SearchSpace]] = {
 
 
 def _table(space: str, tables: Path) -> Path:
-    # Of NAS-Bench-201, the table that has each graph once, so that none is held out and learned.
-    path = tables / f"{'nats_cells' if space == 'nasbench201' else space}.safetensors"
-    if not path.is_file():
-        make = f"netwright table import FILE --space {space} --out {path}"
-        if space != "nasbench101":
-            source = tables / "nasbench201.safetensors"
-            make = f"netwright table derive {source} --space {space} --out {path}"
-        raise FileNotFoundError(
-            f"there is no table {path}: make it with `{make}`, or name its folder with --tables or "
-            "$NETWRIGHT_TABLES"
-        )
-    return path
+    """Return the table to learn from.
+
+    Of NAS-Bench-201, that has each graph once, so that none is held out and learned.
+    """
+    return table_of("nats_cells" if space == "nasbench201" else space, tables)
+
+
+def table_of(name: str, tables: Path) -> Path:
+    """Return a table.
+
+    Raises:
+        FileNotFoundError: If it is missing, with the command that makes it.
+    """
+    path = tables / f"{name}.safetensors"
+    if path.is_file():
+        return path
+    make = f"netwright table import FILE --space {name} --out {path}"
+    if name in ("nats_cells", "nats_pruned"):
+        space = "nasbench201" if name == "nats_cells" else name
+        source = tables / "nasbench201.safetensors"
+        make = f"netwright table derive {source} --space {space} --out {path}"
+    raise FileNotFoundError(
+        f"there is no table {path}: make it with `{make}`, or name its folder with --tables or "
+        "$NETWRIGHT_TABLES"
+    )
