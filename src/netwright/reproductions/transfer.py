@@ -42,8 +42,8 @@ Order = Literal["any", "as stored"]
 TITLE = "GNN2GNN: cells that NAS-Bench-101 and NATS-Bench have in common"
 NOTE = (
     "[GNN2GNN] section 4.7 has 576 cells, 16.183 points apart: with skip nodes replaced by edges "
-    "and graphs compared as they are stored. Isomorphic graphs taken for one, there are more. The gap "
-    "depends on the number of epochs: the released code's defaults look up 12."
+    "and graphs compared as they are stored. Isomorphic graphs taken for one, there are more. The "
+    "gap depends on the number of epochs: the released code's defaults look up 12."
 )
 #: The published number of cells and mean difference in points ([GNN2GNN] section 4.7).
 PAPER: Final = (576.0, 16.183)
