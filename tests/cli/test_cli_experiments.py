@@ -110,11 +110,11 @@ def test_people_see_rows_differences_and_how_to_go_on(run):
         (["experiment", "toy.toml", "--baseline", "x"], "baseline: no method 'x' among random"),
         (["experiment", "toy.toml", "--tables", "nowhere"], "netwright table import FILE --space"),
         (["experiment", "none.toml"], "none.toml"),
-        (["reproduce", "darts", "table1"], "unknown paper 'darts': use graphpnas or svge"),
+        (["reproduce", "darts", "table1"], "unknown paper 'darts': use graphpnas, svge or gnn2gnn"),
         (["reproduce", "svge", "table1"], "there is no table tables/enas.safetensors: make it"),
         (
             ["reproduce", "graphpnas", "fig2", "--only", "x"],
-            "--only, --set and --data are for svge",
+            "--only is for svge and the tables of gnn2gnn",
         ),
         (["reproduce", "graphpnas", "table9"], "GraphPNAS has no 'table9'"),
         (["reproduce", "graphpnas", "fig2", "--scale", "huge"], "use laptop, paper, smoke"),

@@ -158,7 +158,11 @@ def test_a_fit_that_was_stopped_goes_on(run, tmp_path):
 
 
 ERRORS = [
-    (["fit"], 2, "name a METHOD, one of svge, dgmg, dvae, arch2vec, graphpnas, or a --run to go"),
+    (
+        ["fit"],
+        2,
+        "name a METHOD, one of svge, dgmg, dvae, arch2vec, graphpnas, gnn2gnn, molgan, rnn, or",
+    ),
     (["fit", "svge"], 2, "nothing to learn: give --space or --table"),
     (["fit", "svge", "--set", "data.table=5"], 2, "nothing to learn: give --space or --table"),
     (["fit", "svge", "--set", "data=5"], 2, "nothing to learn: give --space or --table"),
@@ -175,7 +179,7 @@ ERRORS = [
         2,
         "unknown item 'table9' of svge: use table1, table2, table3",
     ),
-    (["reproduce", "gnn", "table1"], 2, "unknown paper 'gnn': use graphpnas or svge"),
+    (["reproduce", "gnn", "table1"], 2, "unknown paper 'gnn': use graphpnas, svge or gnn2gnn"),
     (["reproduce", "svge", "table1", "--scale", "x"], 2, "unknown scale 'x': use "),
     (["reproduce", "svge", "table1", "--only", "x"], 2, "no row has 'x' in its name: use enas/svg"),
     (["reproduce", "svge", "table1", "--seeds", 0], 2, "--seeds must be at least 1, not 0"),
