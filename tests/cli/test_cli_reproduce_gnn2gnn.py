@@ -157,6 +157,17 @@ def test_cells_of_one_benchmark_are_looked_up_in_the_other(run, tables, tmp_path
     assert 3 < by["top-5"] < 8  # as many as there are
 
 
+@pytest.mark.slow
+def test_overlap_of_two_benchmarks(run, tables, tmp_path):
+    found = reproduced(run, tmp_path, "overlap", tables)
+    by = {}
+    for row in found["rows"]:
+        by.setdefault(row["metric"], []).append(row)
+    assert {row["mean"] for row in by["distinct NATS graphs, number"]} >= {5256, 8764}
+    assert {row["paper"] for row in by["cells in both, number"]} == {576}
+    assert all(row["mean"] > 0 for row in by["mean gap, points"])
+
+
 def test_what_is_written_for_people(run, tables, tmp_path):
     words = ["reproduce", "gnn2gnn", "table3", "--scale", "smoke", "--seeds", 1]
     code, out, err = run(*words, "--tables", tables, "--only", "uniform operations")
