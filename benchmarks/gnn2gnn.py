@@ -29,7 +29,7 @@ from netwright.results import Row
 from netwright.rng import stream
 from netwright.spaces.nasbench101 import NASBench101
 
-SECONDS = 5  # per measurement
+SECONDS = 3  # per measurement
 CELLS, DRAWN, BATCH = 10_000, 2000, 32
 DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
 BEST = {"edge_bound": 2.0, "op_bound": 3.0}
