@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from netwright.generators.base import Generator
 from netwright.generators.relaxed import (
     Relaxed,
+    bounded,
     choice_entropy,
     draw_edges,
     draw_ops,
@@ -159,7 +160,7 @@ class GNN2GNN(Generator):
         ends = self.edge_scorer(features.flatten(1, 2)).view(replicas, batch, size, 2, -1)
         if self.variant == "paper":
             pair = ends[..., :, None, 0, 0] + ends[..., None, :, 1, 0]
-            return _bounded(pair + self.edge_bias[:, None, None], self.edge_bound)
+            return bounded(pair + self.edge_bias[:, None, None], self.edge_bound)
         pair = (
             ends[..., :, None, 0, :]
             + ends[..., None, :, 1, :]
@@ -180,9 +181,4 @@ class GNN2GNN(Generator):
         weight = (adj + _FAINT) * upper + torch.eye(len(upper), device=upper.device)
         scale = weight.sum(dim=-2).rsqrt()[..., None]
         around = torch.matmul(weight.mT, value * scale) * scale
-        return _bounded(around + self.operation_bias[:, None, None], self.op_bound)
-
-
-def _bounded(x: Float[Tensor, "*shape"], bound: float | None) -> Float[Tensor, "*shape"]:
-    """Hold values within a bound, smoothly."""
-    return x if bound is None else bound * (x / bound).tanh()
+        return bounded(around + self.operation_bias[:, None, None], self.op_bound)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from netwright.generators.base import Generator
 from netwright.generators.relaxed import (
     Relaxed,
+    bounded,
     choice_entropy,
     draw_edges,
     draw_ops,
@@ -164,7 +165,7 @@ class MolGAN(Generator):
         replicas, batch, _ = scores.shape
         size = self.layout.max_nodes
         without, joined = scores.chunk(2, dim=-1)
-        logits = _bounded(joined - without, self.edge_bound)
+        logits = bounded(joined - without, self.edge_bound)
         flat = logits.new_zeros(replicas, batch, size * size)
         return flat.index_copy(2, self.pairs, logits).view(replicas, batch, size, size)
 
@@ -177,9 +178,4 @@ class MolGAN(Generator):
         weight = adj + torch.eye(adj.shape[-1], device=adj.device)
         scale = weight.sum(dim=-2).rsqrt()[..., None]
         around = torch.matmul(weight.mT, value * scale) * scale
-        return _bounded(around + self.operation_bias[:, None, None], self.op_bound)
-
-
-def _bounded(x: Float[Tensor, "*shape"], bound: float | None) -> Float[Tensor, "*shape"]:
-    """Hold values within a bound, smoothly."""
-    return x if bound is None else bound * (x / bound).tanh()
+        return bounded(around + self.operation_bias[:, None, None], self.op_bound)

@@ -160,6 +160,11 @@ def uniform(
     return torch.stack([torch.rand(shape, generator=rng) for rng in rngs]).to(device)
 
 
+def bounded(x: Float[Tensor, "*shape"], bound: float | None) -> Float[Tensor, "*shape"]:
+    """Hold values within a bound, smoothly."""
+    return x if bound is None else bound * (x / bound).tanh()
+
+
 def draw_ops(
     logits: Float[Tensor, "*shape op"],
     noise: Float[Tensor, "*shape op"],

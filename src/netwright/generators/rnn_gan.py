@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from netwright.generators.base import Generator
 from netwright.generators.relaxed import (
     Relaxed,
+    bounded,
     choice_entropy,
     draw_edges,
     draw_ops,
@@ -151,7 +152,7 @@ class RNNGAN(Generator):
         sources: list[Tensor] = []
         for_op, for_edges, *_ = self.read(state).split(self._read, dim=-1)
         for v in range(size):
-            scores = _bounded(self.op_out(for_op.relu()), self.op_bound)
+            scores = bounded(self.op_out(for_op.relu()), self.op_bound)
             op_logits.append(scores / temperature + self.limits[v])
             chosen = draw_ops(op_logits[v][:, :, None], noise[:, :, v : v + 1, size:], tau)
             ops.append(chosen[:, :, 0])
@@ -198,7 +199,7 @@ class RNNGAN(Generator):
         """Score the edges into a node, given the perceptron's first layer of either end."""
         ends = (torch.stack(list(sources), dim=2) + target[:, :, None]).relu()
         logits = self.edge_out(ends.flatten(1, 2)).view(*ends.shape[:3])
-        return _bounded(logits, self.edge_bound)
+        return bounded(logits, self.edge_bound)
 
     def _column(
         self, noisy: Float[Tensor, "replica batch source"], tau: Float[Tensor, "#replica 1 1"]
@@ -256,8 +257,3 @@ def _matrix(
     size = len(columns)
     padded = [nn.functional.pad(column, (0, size - column.shape[-1])) for column in columns]
     return torch.stack(padded, dim=3)
-
-
-def _bounded(x: Float[Tensor, "*shape"], bound: float | None) -> Float[Tensor, "*shape"]:
-    """Hold values within a bound, smoothly."""
-    return x if bound is None else bound * (x / bound).tanh()
