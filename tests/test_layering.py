@@ -24,7 +24,7 @@ ARROWS = {
     "searchers": {
         "graphs", "spaces", "generators", "surrogates", "metrics", "rng",
     },  # never evaluators
-    "tables": {"graphs", "spaces", "evaluation", "files"},
+    "tables": {"graphs", "spaces", "evaluation", "files", "metrics"},
     "evaluators": {
         "graphs", "spaces", "networks", "images", "tables", "evaluation", "files", "rng",
     },

@@ -53,6 +53,26 @@ def test_repeats_bit_for_bit_and_another_stream_differs():
     assert not torch.equal(scores(1), scores(2))
 
 
+def test_the_test_accuracy_is_measured_only_on_request_and_changes_nothing_else():
+    evaluator, data = trainer(test=True), stripes()
+    result, without = evaluator(ARCHS, rngs=streams()), trainer()(ARCHS, rngs=streams())
+    assert torch.equal(result.score, without.score)
+    assert "test_accuracy" not in without.extras
+    for i, rng in enumerate(streams()):
+        with scoped(rng):
+            model = small(ARCHS[i : i + 1], in_channels=1, num_classes=2)
+        fit(model, data, evaluator.recipe, rng=rng, train=evaluator.train_index)
+        with torch.no_grad():
+            right = model(data.normalise(data.test_images)).argmax(dim=1) == data.test_labels
+        assert result.extras["test_accuracy"][i] == pytest.approx(float(right.float().mean()))
+
+
+def test_processor_seconds_do_not_count_waiting(monkeypatch):
+    monkeypatch.setattr("time.perf_counter", map(float, range(0, 10**6, 100)).__next__)
+    assert (trainer(clock="processor")(ARCHS, rngs=streams()).cost < 100).all()
+    assert (trainer()(ARCHS, rngs=streams()).cost >= 100).all()
+
+
 def test_low_data_takes_a_tenth_of_every_class():
     data = digits()
     evaluator = trainer(data=data, train_fraction=LOW_DATA)
