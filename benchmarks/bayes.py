@@ -27,8 +27,8 @@ import netwright.searchers.latent as latent
 import netwright.surrogates.acquisition as acquisition
 import netwright.surrogates.gp as gp
 from netwright.config.fits import FitConfig, load_generator
+from netwright.config.methods.latent import SVGE
 from netwright.config.objects import make_space
-from netwright.config.schema import SVGE
 from netwright.generators.svge import SVGe
 from netwright.results import Row
 from netwright.rng import stream

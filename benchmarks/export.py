@@ -20,8 +20,8 @@ from common import publish, show
 from safetensors.torch import load_file, save_file
 
 from netwright import DIGITS_RECIPE, RandomSearch, Run, TrainEvaluator, digits, stream
+from netwright.config.base import SpaceConfig
 from netwright.config.objects import NETWORKS, make_space
-from netwright.config.schema import SpaceConfig
 from netwright.evaluators.training import train
 from netwright.networks.cost import count_parameters
 from netwright.networks.export.card import Card

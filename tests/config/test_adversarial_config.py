@@ -20,8 +20,8 @@ from netwright.config.adversarial import (
     parse_fit,
     read_split,
 )
+from netwright.config.base import read_toml
 from netwright.config.fits import FitConfig
-from netwright.config.schema import read_toml
 from netwright.generators.relaxed import Relaxed
 from netwright.rng import stream
 from netwright.runs.fits import FitRun

@@ -3,6 +3,11 @@ import pickle
 import pytest
 import torch
 
+from netwright.config.base import CustomConfig, SpaceConfig
+from netwright.config.methods.graphpnas import GraphPNASConfig
+from netwright.config.methods.local import LocalConfig
+from netwright.config.methods.parts import ExplorerConfig, ScheduleConfig
+from netwright.config.methods.random import RandomConfig
 from netwright.config.objects import (
     load_object,
     make_build,
@@ -12,17 +17,7 @@ from netwright.config.objects import (
     make_recipe,
     make_space,
 )
-from netwright.config.schema import (
-    CustomConfig,
-    ExplorerConfig,
-    GraphPNASConfig,
-    InitialConfig,
-    LocalConfig,
-    RandomConfig,
-    ScheduleConfig,
-    SpaceConfig,
-    TrainConfig,
-)
+from netwright.config.schema import InitialConfig, TrainConfig
 from netwright.config.searchers import make_searcher
 from netwright.evaluators.isolated import Isolated
 from netwright.rng import stream

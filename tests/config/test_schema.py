@@ -1,6 +1,8 @@
 import pytest
 
-from netwright.config.schema import GraphPNASConfig, RunConfig, TableConfig, TrainConfig, merge
+from netwright.config.base import merge
+from netwright.config.methods.graphpnas import GraphPNASConfig
+from netwright.config.schema import RunConfig, TableConfig, TrainConfig
 
 TABLE = {"name": "table", "path": "t.safetensors", "metric": "a/valid@1"}
 

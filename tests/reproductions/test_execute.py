@@ -158,7 +158,7 @@ def test_seeds_advance_together_and_are_offered_for_training_together(
     def record(searchers):
         offered.append(len(searchers))
 
-    monkeypatch.setattr(execution, "update_together", record)
+    monkeypatch.setattr(execution, "train_together", record)
     experiment = Experiment.parse(described(methods=[{"method": "random", "batch_size": 3}]))
     list(carry_out(experiment, tmp_path / "e", tables=tables))
     assert offered[:4] == [3, 3, 3, 3], "all three seeds after each of four steps"

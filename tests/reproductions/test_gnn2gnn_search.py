@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from netwright.config.schema import AdversarialSearchConfig, GraphPNASConfig
+from netwright.config.methods.adversarial import AdversarialSearchConfig
+from netwright.config.methods.graphpnas import GraphPNASConfig
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, run_config
 from netwright.reproductions.gnn2gnn_search import comparison

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from netwright.config.schema import LatentConfig
+from netwright.config.methods.latent import LatentConfig
 from netwright.reproductions.experiment import Experiment, run_config
 from netwright.reproductions.svge_search import spaces_of, table3
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from independent import Independent
 
-from netwright.config.schema import AdversarialSearchConfig
+from netwright.config.methods.adversarial import AdversarialSearchConfig
 from netwright.config.searchers import make_searcher
 from netwright.generators.gnn2gnn import GNN2GNN
 from netwright.generators.relaxed import Relaxed

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import netwright.surrogates.acquisition
 import netwright.surrogates.gp
-from netwright.config.schema import SVGE, LatentConfig, RandomConfig
+from netwright.config.methods.latent import SVGE, LatentConfig
+from netwright.config.methods.random import RandomConfig
 from netwright.config.searchers import model_of
 from netwright.files import load_state, save_state
 from netwright.generators.fit import Fit, Recipe

@@ -9,8 +9,9 @@ from netwright.generators.base import Generator
 from netwright.rng import stream
 from netwright.searchers import reinforce
 from netwright.searchers.policy_gradient import FitOptions, Learner, Lesson, fit
-from netwright.searchers.reinforce import Reinforce, ReinforceOptions, update_together
+from netwright.searchers.reinforce import Reinforce, ReinforceOptions
 from netwright.searchers.schedules import Constant, Linear
+from netwright.searchers.together import train_together
 from netwright.spaces.toy import Toy
 
 SPACE = Toy()
@@ -170,7 +171,7 @@ def test_searchers_update_together_as_they_would_alone(updates):
         return searcher
 
     alone, together = [told(seed) for seed in range(3)], [told(seed) for seed in range(3)]
-    update_together([*together, object()])
+    train_together([*together, object()])
     assert len(updates) == 3
     for a, b in zip(alone, together, strict=True):
         assert b._due is None
@@ -324,11 +325,11 @@ def test_stats_of_the_update_are_of_the_last_one():
     searcher, rng = make(update_every=9), stream(0, "searcher")
     assert not {"loss", "gradient norm", "buffer mean", "entropy"} & set(searcher.stats())
     searcher.tell(ALL[:9], SCORE[:9], rng=rng)
-    update_together([searcher])
+    train_together([searcher])
     assert searcher.stats()["gradient norm"] > 0
     before = searcher.stats()["loss"]
     searcher.tell(ALL[9:18], SCORE[9:18], rng=rng)
-    update_together([searcher])
+    train_together([searcher])
     assert searcher.stats()["loss"] != before
 
 

@@ -22,8 +22,8 @@ from netwright.cli.networks import (
 )
 from netwright.cli.options import Json, Quiet
 from netwright.cli.output import print_json, remark, say
+from netwright.config.base import SpaceConfig
 from netwright.config.objects import make_build, make_data, make_space
-from netwright.config.schema import SpaceConfig
 from netwright.files import write_atomic
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks.cost import count_parameters

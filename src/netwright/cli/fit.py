@@ -15,8 +15,8 @@ from netwright.config.adversarial import (
     make_adversarial_fit,
     parse_fit,
 )
+from netwright.config.base import merge, named, read_toml
 from netwright.config.fits import GENERATORS, FitConfig, make_fit
-from netwright.config.schema import merge, named, read_toml
 from netwright.generators.adversarial import AdversarialFit, AdversarialRecord
 from netwright.generators.fit import Fit, Record
 from netwright.runs.fits import FitRun, Training

@@ -10,6 +10,7 @@ import typer
 from netwright.cli.options import DATASETS, Json, Quiet, Settings, SpaceOption, settings
 from netwright.cli.output import bar, print_json, say
 from netwright.cli.runs import closing, evaluator_flags
+from netwright.config.base import merge
 from netwright.config.objects import (
     make_build,
     make_data,
@@ -17,7 +18,7 @@ from netwright.config.objects import (
     make_recipe,
     make_space,
 )
-from netwright.config.schema import RunConfig, TrainConfig, merge
+from netwright.config.schema import RunConfig, TrainConfig
 from netwright.evaluators.training import train as train_network
 from netwright.files import write_atomic
 from netwright.graphs.batch import ArchitectureBatch

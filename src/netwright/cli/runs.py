@@ -13,15 +13,9 @@ from netwright.cli.latent import insist_no_temperature, report_fit, sample_fit
 from netwright.cli.options import DATASETS, Json, Quiet, RunFolder, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
+from netwright.config.base import CustomConfig, SpaceConfig, merge
 from netwright.config.objects import make_evaluator, make_initial, make_space
-from netwright.config.schema import (
-    CustomConfig,
-    RunConfig,
-    SpaceConfig,
-    TableConfig,
-    TrainConfig,
-    merge,
-)
+from netwright.config.schema import RunConfig, TableConfig, TrainConfig
 from netwright.config.searchers import make_searcher, model_of
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated

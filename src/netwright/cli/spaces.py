@@ -8,8 +8,8 @@ import typer
 
 from netwright.cli.options import Json, Quiet, SpaceName, SpaceSettings, settings
 from netwright.cli.output import print_json, remark, say
+from netwright.config.base import SpaceConfig
 from netwright.config.objects import SPACES, make_space
-from netwright.config.schema import SpaceConfig
 from netwright.graphs.hashing import first_of_each, to_hex
 from netwright.rng import stream
 from netwright.spaces.base import Enumerable, SearchSpace

@@ -8,8 +8,8 @@ from typing import Any
 
 from netwright.cli.fit import execute, open_run
 from netwright.cli.output import print_json, remark, say
+from netwright.config.base import merge
 from netwright.config.fits import FitConfig, make_fit
-from netwright.config.schema import merge
 from netwright.generators.fit import Record
 from netwright.reproductions import extrapolation, isomorphism, learning, prediction, svge
 from netwright.reproductions.experiment import default_tables

@@ -9,8 +9,8 @@ import typer
 from netwright.cli.options import Json, Quiet, SpaceSettings, settings
 from netwright.cli.output import duration, print_json, say
 from netwright.cli.reading import reading
+from netwright.config.base import SpaceConfig
 from netwright.config.objects import make_space
-from netwright.config.schema import SpaceConfig
 from netwright.tables.csv import import_csv, parse_column
 from netwright.tables.derive import Keep
 from netwright.tables.derive import derive as derived

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BeforeValidator, Field, model_validator
 
+from netwright.config.base import Described, SpaceConfig, Strict, merge, named
 from netwright.config.fits import FitConfig, GeneratorConfig, insist_device, insist_options
 from netwright.config.objects import call, make_space
-from netwright.config.schema import Described, SpaceConfig, Strict, merge, named
 from netwright.generators.adversarial import AdversarialFit, AdversarialRecipe, Trainee
 from netwright.generators.base import Generator
 from netwright.generators.critics import Critic

@@ -15,15 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from netwright.config.base import Described, OpenConfig, SpaceConfig, Strict, first_problem, named
 from netwright.config.objects import call, load_object, make_space
-from netwright.config.schema import (
-    Described,
-    OpenConfig,
-    SpaceConfig,
-    Strict,
-    first_problem,
-    named,
-)
 from netwright.generators.arch2vec import Arch2Vec
 from netwright.generators.base import Generator, HasLatent
 from netwright.generators.dgmg import dgmg

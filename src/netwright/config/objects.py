@@ -14,14 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.config.schema import (
-    CustomConfig,
-    EvaluatorConfig,
-    InitialConfig,
-    SpaceConfig,
-    TableConfig,
-    TrainConfig,
-)
+from netwright.config.base import CustomConfig, SpaceConfig
+from netwright.config.schema import EvaluatorConfig, InitialConfig, TableConfig, TrainConfig
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated
 from netwright.evaluators.table import TableEvaluator

@@ -22,7 +22,7 @@ from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.search import Chunk, Step
 from netwright.searchers.base import Searcher
-from netwright.searchers.reinforce import update_together
+from netwright.searchers.together import train_together
 from netwright.spaces.base import Enumerable, SearchSpace
 from netwright.tables.format import Table
 
@@ -143,7 +143,7 @@ def _lockstep(searches: list[_Search]) -> Iterator[int]:
                     del running[seed]
                 if fresh:
                     yield fresh
-            update_together([searchers[seed] for seed in running])  # as one stacked model
+            train_together([searchers[seed] for seed in running])  # as one stacked model
 
 
 def _step(events: Iterator[Chunk | Step]) -> tuple[int, bool]:

@@ -15,7 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from netwright.config.schema import Described, RunConfig, read_toml
+from netwright.config.base import Described, read_toml
+from netwright.config.schema import RunConfig
 
 Kind = Literal["accuracy", "error", "regret", "optimum"]
 _KINDS: dict[str, Kind] = {

@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
+from netwright.config.base import SpaceConfig
 from netwright.config.fits import FitConfig, load_generator
 from netwright.config.objects import make_space
-from netwright.config.schema import SpaceConfig
 from netwright.generators.base import HasLatent
 from netwright.generators.latent import PrincipalPlane, encode_means
 from netwright.report.latent_path import LatentPath

@@ -13,7 +13,7 @@ Deviations from the paper, which leaves most of the loop open:
   default training continues.
 
 An update that is due is done when the generator is needed next, and never if a later one makes up
-for it. So several searches can do theirs as one stacked model: see `update_together`.
+for it. So several searches can do theirs as one stacked model: see `netwright.searchers.together`.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,6 +31,7 @@ from netwright.searchers.base import Fresh, Proposals
 from netwright.searchers.policy_gradient import FitOptions, Learner, Lesson, Policy, fit
 from netwright.searchers.replay import ReplayBuffer
 from netwright.searchers.schedules import Linear, Schedule
+from netwright.searchers.together import train_together
 from netwright.spaces.base import SearchSpace
 
 _ENTROPY_SAMPLES = 64
@@ -122,7 +123,7 @@ class Reinforce:
     @property
     def policy(self) -> Policy:
         """The generator, trained on all that was told."""
-        update_together([self])
+        train_together([self])
         return self._learner.policy
 
     def ask(self, n: int, *, rng: torch.Generator) -> Proposals:
@@ -158,12 +159,24 @@ class Reinforce:
         """
         archs, score = self._fresh.admit(archs, score)
         if not self.options.refit:
-            update_together([self])  # on what was told before
+            train_together([self])  # on what was told before
         self._buffer.add(archs, score, self._raw(archs))
         before, every = self._told, self.options.update_every
         self._told += len(score)
         if self._told // every > before // every and len(self._buffer):
             self._due = int(torch.randint(2**53, (), generator=rng))
+
+    @property
+    def training_due(self) -> FitOptions | None:
+        """How the update that is due is done; None if none is."""
+        return None if self._due is None else self.options.fit
+
+    def train_with(self, others: Sequence["Reinforce"]) -> None:
+        """Do the update that is due, and those of others, as one stacked model."""
+        group = [self, *others]
+        stats = fit([searcher._lesson() for searcher in group], self.options.fit)
+        for searcher, values in zip(group, stats, strict=True):
+            searcher._fit_stats = values or searcher._fit_stats
 
     def _lesson(self) -> Lesson:
         """What the update that is due learns from."""
@@ -282,24 +295,6 @@ class Reinforce:
             summary = {"mean": score.mean(), "min": score.min(), "max": score.max()}
             stats |= {f"buffer {name}": float(value) for name, value in summary.items()}
         return stats
-
-
-def update_together(searchers: Sequence[object]) -> None:
-    """Do the updates that are due, those of like generators as one stacked model.
-
-    The result is that of each searcher updating alone, up to rounding.
-
-    Args:
-        searchers: Of any kind; those that are not `Reinforce` have nothing to update.
-    """
-    groups: dict[FitOptions, list[Reinforce]] = {}
-    for searcher in searchers:
-        if isinstance(searcher, Reinforce) and searcher._due is not None:
-            groups.setdefault(searcher.options.fit, []).append(searcher)
-    for options, group in groups.items():
-        stats = fit([searcher._lesson() for searcher in group], options)
-        for searcher, values in zip(group, stats, strict=True):
-            searcher._fit_stats = values or searcher._fit_stats
 
 
 def _copy(tree: dict[str, Any]) -> dict[str, Any]:

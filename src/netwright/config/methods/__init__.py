@@ -1,0 +1,1 @@
+"""The settings of every search method, and what makes the searcher of them."""
