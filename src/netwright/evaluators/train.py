@@ -95,7 +95,7 @@ class TrainEvaluator:
 
     def __call__(self, archs: ArchitectureBatch, *, rngs: Sequence[torch.Generator]) -> Evaluation:
         """Train and validate every architecture; architecture ``i`` draws from ``rngs[i]`` only."""
-        return _one_by_one(self.evaluate, archs, rngs)
+        return one_by_one(self.evaluate, archs, rngs)
 
     def evaluate(self, arch: ArchitectureBatch, *, rng: torch.Generator) -> Evaluation:
         """Train and validate a single architecture."""
@@ -116,7 +116,7 @@ class TrainEvaluator:
                 extras["test_accuracy"] = accuracy(model, data, data.test_images, data.test_labels)
             return history.mean_valid_accuracy(self.recipe.last_epochs), extras
 
-        return _outcome(attempt, device, self.clock)
+        return outcome(attempt, device, self.clock)
 
 
 @dataclass
@@ -142,7 +142,7 @@ class FinalEvaluator:
 
     def __call__(self, archs: ArchitectureBatch, *, rngs: Sequence[torch.Generator]) -> Evaluation:
         """Train and test every architecture; architecture ``i`` draws from ``rngs[i]`` only."""
-        return _one_by_one(self.evaluate, archs, rngs)
+        return one_by_one(self.evaluate, archs, rngs)
 
     def evaluate(self, arch: ArchitectureBatch, *, rng: torch.Generator) -> Evaluation:
         """Train and test a single architecture."""
@@ -158,20 +158,21 @@ class FinalEvaluator:
             )
             return trained.test_accuracy, {"parameters": float(count_parameters(trained.model))}
 
-        return _outcome(attempt, resolve_device(self.device))
+        return outcome(attempt, resolve_device(self.device))
 
 
-def _one_by_one(
+def one_by_one(
     evaluate: Callable[..., Evaluation],
     archs: ArchitectureBatch,
     rngs: Sequence[torch.Generator],
 ) -> Evaluation:
+    """Evaluate each of several architectures by itself; ``evaluate`` takes one, and its ``rng``."""
     ones = [evaluate(archs[i : i + 1], rng=rng) for i, rng in enumerate(rngs)]
     empty = Evaluation(torch.zeros(0), torch.zeros(0))
     return Evaluation.cat(ones or [empty])
 
 
-def _outcome(
+def outcome(
     attempt: Callable[[], tuple[float, dict[str, float]]],
     device: torch.device,
     clock: Clock = "wall",
