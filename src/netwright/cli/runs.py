@@ -15,7 +15,7 @@ from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
 from netwright.config.base import CustomConfig, SpaceConfig, merge
 from netwright.config.objects import make_evaluator, make_initial, make_space
-from netwright.config.schema import RunConfig, TableConfig, TrainConfig
+from netwright.config.schema import RunConfig, TableConfig, TrainConfig, ZeroCostConfig
 from netwright.config.searchers import make_searcher, model_of
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated
@@ -56,7 +56,8 @@ def search(
         typer.Option(help="The fit (`netwright fit`) in whose latent space latent-bo searches."),
     ] = None,
     evaluator: Annotated[
-        str | None, typer.Option("--evaluator", "-e", help="train, table, or file.py:NAME.")
+        str | None,
+        typer.Option("--evaluator", "-e", help="train, table, zero-cost, or file.py:NAME."),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help=f"Images to train on: {DATASETS}.")] = None,
     table: Annotated[Path | None, typer.Option(help="Table to look scores up in.")] = None,
@@ -354,6 +355,8 @@ def describe(config: RunConfig) -> str:
             how = f"{metric} of a table"
         case TrainConfig(dataset=dataset):
             how = f"trained on {dataset}"
+        case ZeroCostConfig(score=score, dataset=dataset):
+            how = f"{score} on {dataset}"
         case CustomConfig(name=name):
             how = name
     parts = [config.space.name, config.method.name, how, f"budget {config.budget}"]

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
+from netwright.cli.build import build, say_agreement
 from netwright.cli.options import Json, Quiet, SpaceSettings, settings
 from netwright.cli.output import duration, print_json, say
 from netwright.cli.reading import reading
 from netwright.config.base import SpaceConfig
 from netwright.config.objects import make_space
+from netwright.tables.build import seed_agreement
 from netwright.tables.csv import import_csv, parse_column
 from netwright.tables.derive import Keep
 from netwright.tables.derive import derive as derived
@@ -21,8 +23,10 @@ from netwright.tables.nasbench101 import import_nasbench101
 from netwright.tables.natsbench import import_natsbench
 
 app = typer.Typer(
-    no_args_is_help=True, help="Download, import, describe and query tabular benchmarks."
+    no_args_is_help=True, help="Download, import, build, describe and query tabular benchmarks."
 )
+
+app.command()(build)
 
 TableFile = Annotated[Path, typer.Argument(metavar="FILE", help="A table (.safetensors).")]
 
@@ -240,6 +244,8 @@ def info(
     """Describe a table: space, rows, metrics and how many rows each was measured for."""
     table = Table.open(file)
     facts = table.info()
+    if agreement := seed_agreement(table):
+        facts["agreement"] = agreement
     if verify:
         table.verify()
         facts["verified"] = True
@@ -252,8 +258,10 @@ def info(
     say("metrics")
     for name in table.metrics:
         column = table.column(name)
-        best = float(column[~column.isnan()].max())
-        say(f"  {name:<28} {facts['measured'][name]:>9,} measured   largest {best:.6g}")
+        known = column[~column.isnan()]
+        largest = f"   largest {float(known.max()):.6g}" if len(known) else ""
+        say(f"  {name:<28} {facts['measured'][name]:>9,} measured{largest}")
+    say_agreement(table)
 
 
 @app.command()

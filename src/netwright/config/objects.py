@@ -15,12 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from netwright.config.base import CustomConfig, SpaceConfig
-from netwright.config.schema import EvaluatorConfig, InitialConfig, TableConfig, TrainConfig
+from netwright.config.schema import (
+    EvaluatorConfig,
+    InitialConfig,
+    TableConfig,
+    TrainConfig,
+    ZeroCostConfig,
+)
 from netwright.evaluation import Evaluator
+from netwright.evaluators.halving import Halving, epochs_of
 from netwright.evaluators.isolated import Isolated
 from netwright.evaluators.table import TableEvaluator
 from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
 from netwright.evaluators.training import Recipe
+from netwright.evaluators.zero_cost import ZeroCostEvaluator
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.images.cifar import cifar10, cifar100
 from netwright.images.data import ImageData
@@ -120,20 +128,29 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
     """
     match config:
         case TableConfig():
-            return TableEvaluator(Table.open(config.path), space, config.metric, config.extras)
+            table = Table.open(config.path)
+            full = TableEvaluator(table, space, config.metric, config.extras)
+            if not config.rungs:
+                return full
+            names = (*config.rungs, config.metric)
+            return Halving(
+                [*(TableEvaluator(table, space, name) for name in config.rungs), full],
+                [epochs_of(name) for name in names],
+                names=names,
+                eta=config.eta,
+            )
         case TrainConfig():
-            data = make_data(config.dataset)
-            trained = TrainEvaluator(
+            return _trained(config, space, workers)
+        case ZeroCostConfig():
+            untrained = ZeroCostEvaluator(
                 make_build(space, config.preset),
-                data,
-                make_recipe(config, data),
-                train_fraction=config.train_fraction,
-                split_seed=config.split_seed,
+                make_data(config.dataset),
+                config.score,
+                batch_size=config.batch_size,
+                batch_seed=config.batch_seed,
                 device=config.device,
             )
-            if workers == 1 and config.timeout is None:
-                return trained
-            return Isolated(trained, timeout=config.timeout, workers=workers)
+            return untrained if workers == 1 else Isolated(untrained, workers=workers)
         case CustomConfig():
             made = load_object(config.name)
             if isinstance(made, type) or not isinstance(made, Evaluator):
@@ -141,6 +158,37 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
             if not isinstance(made, Evaluator):
                 raise ValueError(f"{config.name} made {type(made).__name__}, not an Evaluator")
             return made if workers == 1 else Isolated(made, workers=workers)
+
+
+def _trained(config: TrainConfig, space: SearchSpace, workers: int) -> Evaluator:
+    data = make_data(config.dataset)
+    recipe = make_recipe(config, data)
+
+    def trained(epochs: int, *, test: bool) -> Evaluator:
+        evaluator = TrainEvaluator(
+            make_build(space, config.preset),
+            data,
+            replace(recipe, epochs=epochs),
+            train_fraction=config.train_fraction,
+            split_seed=config.split_seed,
+            device=config.device,
+            test=test,
+            clock=config.clock,
+        )
+        if workers == 1 and config.timeout is None:
+            return evaluator
+        return Isolated(evaluator, timeout=config.timeout, workers=workers)
+
+    full = trained(recipe.epochs, test=config.test)
+    if not config.rungs:
+        return full
+    return Halving(
+        [*(trained(epochs, test=False) for epochs in config.rungs), full],
+        epochs := [*config.rungs, recipe.epochs],
+        names=[f"valid@{number}" for number in epochs],
+        eta=config.eta,
+        workers=workers,
+    )
 
 
 def make_initial(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, model_validator
 
 from netwright.config.base import CustomConfig, Described, NamedSettings, SpaceConfig, Strict, named
 from netwright.config.methods.adversarial import AdversarialSearchConfig
@@ -16,6 +16,8 @@ from netwright.config.methods.graphpnas import GraphPNASConfig
 from netwright.config.methods.latent import LatentConfig
 from netwright.config.methods.local import LocalConfig
 from netwright.config.methods.random import RandomConfig
+from netwright.evaluators.train import Clock
+from netwright.evaluators.zero_cost import ScoreName
 from netwright.search import Mode
 
 
@@ -26,6 +28,8 @@ class TableConfig(Strict):
     path: Path
     metric: str
     extras: tuple[str, ...] = ()
+    rungs: tuple[str, ...] = ()  # columns of fewer epochs, for successive halving
+    eta: int = Field(3, ge=2)  # one in so many goes on to the next
 
 
 class TrainConfig(Strict):
@@ -42,6 +46,22 @@ class TrainConfig(Strict):
     split_seed: int = 0
     timeout: float | None = Field(None, gt=0)  # seconds for one evaluation
     device: str = "auto"
+    test: bool = False  # report the test accuracy too, which no search is shown
+    clock: Clock = "wall"  # what the cost is measured in
+    rungs: tuple[int, ...] = ()  # fewer epochs first, for successive halving
+    eta: int = Field(3, ge=2)  # one in so many goes on to the next
+
+
+class ZeroCostConfig(Strict):
+    """Score every candidate untrained; see `netwright.evaluators.zero_cost`."""
+
+    name: Literal["zero-cost"] = "zero-cost"
+    score: ScoreName = "naswot"
+    dataset: str = "digits"  # as for training
+    preset: Literal["small", "official"] = "small"
+    batch_size: int = Field(64, ge=2)  # images
+    batch_seed: int = 0  # which images
+    device: str = "auto"
 
 
 METHODS: dict[str, type[NamedSettings]] = {
@@ -51,7 +71,11 @@ METHODS: dict[str, type[NamedSettings]] = {
     "latent-bo": LatentConfig,
     "gnn2gnn": AdversarialSearchConfig,
 }
-EVALUATORS: dict[str, type[BaseModel]] = {"table": TableConfig, "train": TrainConfig}
+EVALUATORS: dict[str, type[BaseModel]] = {
+    "table": TableConfig,
+    "train": TrainConfig,
+    "zero-cost": ZeroCostConfig,
+}
 
 
 def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any], Any]:
@@ -74,7 +98,7 @@ def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any],
 
 #: Settings of a method: one of `METHODS`, or of one's own.
 MethodConfig = SerializeAsAny[NamedSettings | CustomConfig]
-EvaluatorConfig = TableConfig | TrainConfig | CustomConfig
+EvaluatorConfig = TableConfig | TrainConfig | ZeroCostConfig | CustomConfig
 
 
 class InitialConfig(Strict):
@@ -97,3 +121,14 @@ class RunConfig(Described):
     workers: int = Field(1, ge=1)
     mode: Mode = "batch"
     initial: InitialConfig | None = None
+
+    @model_validator(mode="after")
+    def _brackets(self) -> "RunConfig":
+        """Insist on steps of several architectures where they are halved."""
+        halved = isinstance(self.evaluator, TableConfig | TrainConfig) and self.evaluator.rungs
+        if halved and (self.mode != "batch" or self.batch_size < 2):
+            raise ValueError(
+                "evaluator.rungs: halving compares the architectures of a step, so it needs the "
+                "mode batch and a batch_size of 2 or more, such as 27"
+            )
+        return self

@@ -57,6 +57,18 @@ _BLOCK = 1 << 20
 _CHUNK = 1 << 16
 
 
+def insist_on_name(metric: str) -> None:
+    """Do nothing if a metric can be called that.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if not _NAME.fullmatch(metric):
+        raise ValueError(
+            f"metric {metric!r}: write dataset/split@epochs, dataset/split or one word"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Column:
     """One metric of every row; NaN where nothing was measured."""
@@ -87,10 +99,7 @@ class Rows:
         if not self.columns:
             raise ValueError("a table needs at least one metric: name its columns")
         for name, column in self.columns.items():
-            if not _NAME.fullmatch(name):
-                raise ValueError(
-                    f"metric {name!r}: write dataset/split@epochs, dataset/split or one word"
-                )
+            insist_on_name(name)
             if len(column.values) != len(self.archs):
                 raise ValueError(
                     f"{name} has {len(column.values)} values for {len(self.archs)} architectures"
