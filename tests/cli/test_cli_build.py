@@ -93,6 +93,19 @@ def test_another_measurement_in_its_folder_is_refused(run, own):
     assert code == 0, err
 
 
+def test_a_setting_that_came_later_counts_as_its_default(run, tmp_path):
+    command = ("table", "build", "--space", "toy", "--sample", 1, "--set", "evaluator.epochs=1")
+    assert run(*command)[0] == 0
+    config = tmp_path / "toy-train.runs" / "seed-0" / "config.toml"
+    text = config.read_text()
+    config.write_text(text.replace('clock = "wall"\n', ""))
+    assert config.read_text() != text
+    code, _, err = run(*command)
+    assert code == 0, err
+    code, _, err = run(*command, "--set", "evaluator.clock=processor")
+    assert "made with build.evaluator.clock = 'wall', not 'processor'" in err
+
+
 def test_a_sample(run, own, tmp_path):
     for seed, name in ((0, "a"), (0, "b"), (1, "c")):
         code, _, err = run(*own[:-1], f"{name}.safetensors", "--sample", 5, "--sample-seed", seed)

@@ -95,6 +95,7 @@ def build(
         chosen(opened, sample, seed=sample_seed),
         range(seeds),
         {"build": about},
+        _completed,
     )
     done = measurement.count()
     if not quiet:
@@ -142,6 +143,16 @@ def say_agreement(table: Table) -> None:
     for metric, facts in seed_agreement(table).items():
         tau, rho = (sum(facts[key]) / len(facts[key]) for key in ("kendall_tau", "spearman"))
         say(f"{metric}: two seeds agree with Kendall's tau {tau:.3f}, Spearman's rho {rho:.3f}")
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """Let settings that came later than a run count as their defaults: so it was done before."""
+    about = config.get("build", {})
+    known = {name: about[name] for name in ("space", "evaluator") if name in about}
+    if len(known) < 2:
+        return config  # no run of ours
+    resolved = RunConfig.parse({**known, "method": "random"}).resolved()
+    return {**config, "build": {**about, **{name: resolved[name] for name in known}}}
 
 
 def _score(config: EvaluatorConfig, named: str | None) -> tuple[str, Unit]:

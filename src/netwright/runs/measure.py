@@ -6,7 +6,7 @@ from ``stream(seed, f"evaluation/{i}")`` whatever the number of workers, and is 
 the next one starts: stopped at any moment, the measurement goes on and ends as one never stopped.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ class Measurement:
         archs: Members of the space, simplified, each once; evaluated in this order.
         seeds: Of the evaluations; every architecture is evaluated once with each.
         config: What tells this measurement from another, as plain values that TOML can express.
+        completed: Adds to the configuration of a run that is there what it could not say yet when
+            it was made; by default nothing.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Measurement:
     archs: ArchitectureBatch
     seeds: Sequence[int]
     config: dict[str, Any]
+    completed: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
     def __post_init__(self) -> None:
         if not len(self.archs) or not self.seeds:
@@ -118,7 +121,7 @@ class Measurement:
         if not self._made(seed):
             return Run.create(place, wanted)
         run = Run.open(place)
-        known, asked = _flat(run.config), _flat(wanted)
+        known, asked = _flat(self.completed(run.config)), _flat(wanted)
         for name in sorted(known.keys() | asked.keys()):
             if known.get(name) != asked.get(name):
                 raise ValueError(
