@@ -586,3 +586,29 @@ def test_isomorphic_architectures_are_one():
 
     events = run(Padded([1], [1], [2]), Noisy(), budget=2, batch_size=1)
     assert [c.index for c in chunks(events, "repeat")] == [(0,)]
+
+
+# A design
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_design_comes_first_whatever_the_searcher_proposes(mode):
+    searcher, design = Sensitive(), ALL[3:8]
+    events = run(searcher, Noisy(), budget=9, batch_size=3, design=design, mode=mode)
+    found = paid(events)
+    assert [text for text, *_ in found.values()][:5] == SPACE.to_text(design)
+    assert len(found) == 9
+    origins = [o for chunk in chunks(events, "evaluated") for o in chunk.proposals.origin]
+    assert origins.count("design") == 5
+    assert [text for text, _ in told(searcher)][:5] == SPACE.to_text(design)
+
+
+@pytest.mark.parametrize("stop", range(1, 5))
+def test_a_design_goes_on_where_it_was_stopped(stop):
+    whole = run(Sensitive(), Noisy(), budget=9, batch_size=2, design=ALL[3:8])
+    searcher, progress = Sensitive(), Progress.start(0)
+    options = {"budget": 9, "batch_size": 2, "design": ALL[3:8], "seed": 0, "progress": progress}
+    loop = search(searcher, Noisy(), **options)
+    seen = [next(loop) for _ in range(stop)]
+    loop.close()
+    assert paid(seen + list(search(searcher, Noisy(), **options))) == paid(whole)

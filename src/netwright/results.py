@@ -46,6 +46,8 @@ class Row:
         high: Upper end.
         paper_sd: The published standard deviation.
         column: The column of a table that was read, like ``cifar10/test@200``.
+        rank: Mean over seeds of the method's rank among those of the same benchmark and budget, 1
+            for the best.
     """
 
     benchmark: str
@@ -62,6 +64,7 @@ class Row:
     high: float | None = None
     paper_sd: float | None = None
     column: str | None = None
+    rank: float | None = None
 
     @classmethod
     def of(cls, benchmark: str, metric: str, values: Sequence[float], **more: Any) -> "Row":
@@ -90,6 +93,8 @@ class Difference:
         low: Lower end of the 95 % confidence interval of the mean; None for a single pair.
         high: Upper end.
         n: Number of pairs.
+        p: Two-sided p-value of Wilcoxon's signed-rank test; None for a single pair.
+        p_holm: The same, corrected for all methods compared with this baseline (Holm).
     """
 
     benchmark: str
@@ -101,21 +106,25 @@ class Difference:
     low: float | None
     high: float | None
     n: int
+    p: float | None = None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean of a quantity after each number of evaluations, from ``first`` on.
+    """The mean of a quantity after each number of evaluations, or some hours of training.
 
     Attributes:
         benchmark: As in `Row`, like the next ones.
         metric: What is drawn.
         method: With its preset, if it has one.
-        first: The number of evaluations the first value belongs to.
+        first: The number of evaluations the first value belongs to; the next ones follow.
         mean: Over the repetitions.
         low: Lower end of the 95 % confidence interval of the mean.
         high: Upper end.
         sd: Standard deviation of the sample.
+        preset: The method's settings, by name.
+        hours: Where the values belong to hours of training, simulated, not to evaluations.
     """
 
     benchmark: str
@@ -126,6 +135,8 @@ class Curve:
     low: Sequence[float]
     high: Sequence[float]
     sd: Sequence[float]
+    preset: str | None = None
+    hours: Sequence[float] | None = None
 
 
 def write_results(  # noqa: PLR0913 (all but three have defaults)
@@ -184,6 +195,13 @@ def write_results(  # noqa: PLR0913 (all but three have defaults)
     write_atomic(path.with_name(f"{path.name}.md"), render(found))
 
 
+def read_results(path: Path) -> dict[str, Any]:
+    """Read ``path.json``, as `write_results` wrote it."""
+    text = path.with_name(f"{path.name}.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def render(found: Mapping[str, Any]) -> str:
     """Return the Markdown page of results as they stand in the JSON file.
 
@@ -206,17 +224,22 @@ def render(found: Mapping[str, Any]) -> str:
         ]
     lines += _table(found["rows"], _ROW_COLUMNS)
     if differences := found.get("differences"):
-        lines += ["", "## Differences on equal seeds", "", "Method minus baseline.", ""]
+        lines += ["", "## Differences on equal seeds", "", _DIFFERENCES, ""]
         lines += _table(differences, _DIFFERENCE_COLUMNS)
     return "\n".join(lines) + "\n"
 
 
+_DIFFERENCES = (
+    "Method minus baseline, seed by seed: mean, its 95 % interval (Student's t), and the p-value "
+    "of Wilcoxon's signed-rank test, alone and corrected for the number of methods (Holm)."
+)
 _ROW_COLUMNS = (
     "benchmark", "method", "preset", "metric", "column", "budget", "mean", "sd", "low", "high", "n",
-    "paper", "paper_sd", "reference",
+    "rank", "paper", "paper_sd", "reference",
 )  # fmt: skip
 _DIFFERENCE_COLUMNS = (
-    "benchmark", "method", "baseline", "metric", "budget", "mean", "low", "high", "n",
+    "benchmark", "method", "baseline", "metric", "budget", "mean", "low", "high", "n", "p",
+    "p_holm",
 )  # fmt: skip
 
 

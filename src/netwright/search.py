@@ -152,6 +152,7 @@ def search(
     workers: int = 1,
     mode: Mode = "batch",
     initial: tuple[ArchitectureBatch, Float[Tensor, " batch"]] | None = None,
+    design: ArchitectureBatch | None = None,
     progress: Progress | None = None,
 ) -> Generator[Chunk | Step, None, None]:
     """Spend ``budget`` evaluations on distinct architectures, yielding results as they come.
@@ -171,6 +172,9 @@ def search(
         mode: "batch" tells a whole step at once and repeats bit for bit; "asynchronous" tells
             each result as it comes and asks for another, so that no worker waits.
         initial: Architectures whose scores are known; told first, not part of the budget.
+        design: Architectures, each another, that are proposed first, of origin "design", whatever
+            the searcher would propose: searches with an equal one start as pairs. They are told
+            like any others, and count.
         progress: Where an earlier life of this search stood; brought up to date in place.
 
     Raises:
@@ -186,7 +190,7 @@ def search(
         raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
     progress = progress if progress is not None else Progress.start(seed)
     crew = Crew(evaluator, workers)
-    loop = _Loop(searcher, crew, budget, seed, progress)
+    loop = _Loop(searcher, crew, budget, seed, progress, design)
     try:
         if initial is not None and progress.step == 0:
             yield from loop.tell_initial(*initial)
@@ -197,9 +201,18 @@ def search(
 
 class _Loop:
     def __init__(
-        self, searcher: Searcher, crew: Crew, budget: int, seed: int, progress: Progress
+        self,
+        searcher: Searcher,
+        crew: Crew,
+        budget: int,
+        seed: int,
+        progress: Progress,
+        design: ArchitectureBatch | None,
     ) -> None:
         self.searcher, self.crew, self.progress = searcher, crew, progress
+        self.design: dict[str, ArchitectureBatch] = {}
+        if design is not None:
+            self.design = {key: design[i : i + 1] for i, key in enumerate(keys_of(design))}
         self.budget, self.seed = budget, seed
         self.stuck, self.seconds = 0, 0.0
         # Those not taken in an earlier life, beginning with the holes that its end left.
@@ -300,11 +313,19 @@ class _Loop:
             yield self.collect()
 
     def ask(self, n: int) -> Proposals:
+        if first := [arch for key, arch in self.design.items() if not self.is_known(key)][:n]:
+            return Proposals.of(ArchitectureBatch.cat(first), "design")
         with self.timed():
             proposals = self.searcher.ask(n, rng=self.progress.rng)
         if len(proposals) > n:
             raise ValueError(f"asked for {n} architectures, the searcher proposed {len(proposals)}")
         return proposals
+
+    def is_known(self, key: str) -> bool:
+        """Tell whether the searcher was told of an architecture, or will be."""
+        progress = self.progress
+        told = key in progress.done and progress.number(key) in progress.told
+        return told or key in progress.asked
 
     def start(self, numbers: tuple[int, ...], proposals: Proposals) -> None:
         rngs = [stream(self.seed, f"evaluation/{number}") for number in numbers]

@@ -114,7 +114,7 @@ def test_people_see_rows_differences_and_how_to_go_on(run):
         (["reproduce", "svge", "table1"], "there is no table tables/enas.safetensors: make it"),
         (
             ["reproduce", "graphpnas", "fig2", "--only", "x"],
-            "--only is for svge and the tables of gnn2gnn",
+            "no row has 'x' in its name: use GraphPNAS, paper; ",
         ),
         (["reproduce", "graphpnas", "table9"], "GraphPNAS has no 'table9'"),
         (["reproduce", "graphpnas", "fig2", "--scale", "huge"], "use laptop, paper, smoke"),

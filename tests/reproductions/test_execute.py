@@ -246,3 +246,27 @@ def test_a_space_may_be_cut_down_to_what_a_table_knows(tmp_path, tables):
     list(carry_out(experiment, tmp_path / "e", tables=tables))
     for rows in _ledgers(experiment, tmp_path / "e").values():
         assert sorted(arch for _, arch, *_ in rows) == sorted(SPACE.to_text(known))
+
+
+def test_a_design_is_the_same_for_all_methods_of_a_seed(tmp_path, tables):
+    experiment = Experiment.parse(described(design=5))
+    list(carry_out(experiment, tmp_path / "e", tables=tables))
+    first = {
+        name: [arch for _, arch, *_ in sorted(rows)[:5]]
+        for name, rows in _ledgers(experiment, tmp_path / "e").items()
+    }
+    for seed in experiment.seed_list:
+        assert first["random", seed] == first["local search", seed]
+    assert len({tuple(archs) for archs in first.values()}) == len(experiment.seed_list)
+    with pytest.raises(ValueError, match="made with design = 5, not 0"):
+        list(carry_out(Experiment.parse(described()), tmp_path / "e", tables=tables))
+
+
+def test_processes_change_no_result(tmp_path, tables):
+    experiment = Experiment.parse(described())
+    list(carry_out(experiment, tmp_path / "one", tables=tables))
+    events = list(carry_out(experiment, tmp_path / "two", tables=tables, workers=2))
+    assert events[-1].done == events[-1].total == 2 * 3 * 12
+    assert _ledgers(experiment, tmp_path / "two") == _ledgers(experiment, tmp_path / "one")
+    again = list(carry_out(experiment, tmp_path / "two", tables=tables, workers=2))
+    assert [event.done for event in again] == [72]

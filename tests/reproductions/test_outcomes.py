@@ -1,9 +1,11 @@
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from toy_experiment import described, write_table
 
+from netwright.report.experiment_charts import curves_svg
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, run_folder
 from netwright.reproductions.outcomes import (
@@ -11,11 +13,13 @@ from netwright.reproductions.outcomes import (
     curves_of,
     differences_of,
     incumbents,
-    interval,
+    outcome_of,
     read_outcomes,
     rows_of,
 )
-from netwright.reproductions.publish import draw, publish
+from netwright.reproductions.publish import publish
+from netwright.reproductions.statistics import wilcoxon_p
+from netwright.runs.ledger import Row as LedgerRow
 from netwright.runs.run import Run
 
 
@@ -32,24 +36,6 @@ def test_incumbents_are_the_first_of_the_best_so_far():
     assert incumbents([0.2, 0.1, 0.4, 0.4, None, 0.3, 0.5]) == [0, 0, 2, 2, 2, 2, 6]
     assert incumbents([None, math.nan, 0.1]) == [0, 0, 2]
     assert incumbents([]) == []
-
-
-def test_the_interval_of_a_mean_is_students():
-    # the textbook's example: n = 4, t = 3.182
-    low, high = interval([1.0, 2.0, 3.0, 4.0])
-    half = 3.18245 * math.sqrt(5 / 3) / 2
-    assert (low, high) == pytest.approx((2.5 - half, 2.5 + half), rel=1e-5)
-    assert interval([5.0]) is None
-    assert interval([2.0, 2.0]) == (2.0, 2.0)
-
-
-def test_intervals_cover_the_mean_as_often_as_they_say():
-    rng = np.random.default_rng(0)
-    hits = sum(
-        low <= 1 <= high
-        for low, high in (interval(rng.normal(1, 2, 5).tolist()) for _ in range(2000))
-    )
-    assert 0.93 < hits / 2000 < 0.97
 
 
 def test_reports_are_of_the_incumbent_by_the_search_metric(finished):
@@ -105,6 +91,75 @@ def test_differences_pair_equal_seeds():
     assert all((one.mean, one.n) == (-2.0, 3) for one in found)
     half = 4.30265 * 1 / math.sqrt(3)
     assert (found[0].low, found[0].high) == pytest.approx((-2 - half, -2 + half), rel=1e-4)
+    p = wilcoxon_p([-1.0, -2.0, -3.0])
+    assert (found[0].p, found[0].p_holm) == pytest.approx((p, p))  # one comparison: no correction
+
+
+def test_ranks_are_of_the_methods_of_a_budget():
+    experiment = Experiment.parse(described())
+    rows = rows_of(_outcomes(experiment), ())
+    rank = {(row.metric, row.method): row.rank for row in rows if row.budget == 12}
+    assert rank["test error", "local search"] == 1.0  # lower everywhere
+    assert rank["valid accuracy", "local search"] == 2.0  # and that is worse
+    assert rank["at optimum", "random"] == 1.0
+
+
+def _timed(cell, values, hours):
+    return Outcome(cell, dict.fromkeys(cell.benchmark.report, np.array(values)), np.array(hours))
+
+
+def test_curves_against_hours_hold_the_last_finished_evaluation():
+    experiment = Experiment.parse(described())
+    values, hours = [[1.0, 2.0, 4.0], [3.0, 3.0, 5.0]], [[1.0, 2.0, 4.0], [2.0, 3.0, 5.0]]
+    outcome = _timed(experiment.cells[0], values, hours)
+    curves = curves_of([outcome])
+    assert [curve.hours is None for curve in curves] == [True, False]
+    timed = curves[1]
+    assert (timed.hours[0], timed.hours[-1]) == (2.0, 4.0)  # from both have one to one ends
+    assert timed.mean[0] == 2.5  # 2 after two hours, 3 after two hours
+    assert timed.mean[-1] == 3.5  # 4 after four, 3 still
+    assert set(timed.mean) == {2.5, 3.5}
+    rows = rows_of([outcome], ())
+    spent = {row.budget: row.mean for row in rows if row.metric == "simulated hours"}
+    assert spent == {4: 4.5, 12: 4.5}
+
+
+def test_there_are_no_hours_where_a_method_does_not_tell():
+    experiment = Experiment.parse(described())
+    values, hours = [[1.0, 2.0]], [[1.0, 2.0]]
+    one = _timed(experiment.cells[0], values, hours)
+    other = Outcome(experiment.cells[1], {"valid accuracy": np.array(values)})
+    assert all(curve.hours is None for curve in curves_of([one, other]))
+
+
+def _row(index, score, epochs=None, cost=0.0):
+    extras = {} if epochs is None else {"epochs": epochs}
+    return LedgerRow(
+        index + 1, 0, index, "", "", "random", "evaluated", score, extras, cost, None, 0.0
+    )
+
+
+def test_budgets_of_a_method_that_stops_early_count_full_trainings():
+    bench = {**described()["benchmarks"][0], "rungs": ["mine/valid@1"], "metric": "mine/valid@4"}
+    bench |= {"report": {"valid accuracy": "mine/valid@4"}, "budgets": [1, 2, 3]}
+    method = {"method": "random", "eta": 2, "proposals": 5}
+    experiment = Experiment.parse(described(benchmarks=[bench], methods=[method]))
+    [cell] = experiment.cells
+    rows = [_row(0, None, 1.0), _row(1, 0.5, 5.0), _row(2, None, 1.0), _row(3, 0.7, 5.0)]
+    outcome = outcome_of(cell, [rows], {"valid accuracy": 1.0})
+    # after 1, 6, 7 and 12 of 4 epochs each: nothing, 1 and 1/2, 1 and 3/4, 3
+    found = outcome.at("valid accuracy", 1) + outcome.at("valid accuracy", 2)
+    assert math.isnan(found[0])
+    assert (found[1], outcome.at("valid accuracy", 3)) == (50.0, [70.0])
+    assert [row.budget for row in rows_of([outcome], ())] == [2, 3]
+
+
+def test_a_method_that_stops_early_needs_rungs_and_proposals():
+    method = {"method": "random", "eta": 2, "proposals": 5}
+    with pytest.raises(ValueError, match="random stops early, and toy/mine has no rungs"):
+        Experiment.parse(described(methods=[method]))
+    with pytest.raises(ValueError, match="eta and proposals belong together"):
+        Experiment.parse(described(methods=[{"method": "random", "eta": 2}]))
 
 
 def test_published_values_stand_beside_their_rows_or_are_quoted():
@@ -154,11 +209,18 @@ def test_results_are_written_with_differences_and_a_chart(finished, tmp_path):
     assert picture.startswith("<svg")
     for text in ("toy/mine", "local search", "valid accuracy (%)"):
         assert text in picture
+    html = (tmp_path / "toy.html").read_text()
+    for text in ("toy/mine", "Test error after 12 evaluations", "local search", "Difference"):
+        assert text in html
+    assert 'data-chart="curves-0"' in html
 
 
 def test_the_chart_has_a_line_and_a_band_for_every_method(finished):
     experiment, folder = finished
     outcomes = read_outcomes(experiment, folder / "e", tables=folder / "tables")
-    both, one = draw(curves_of(outcomes)), draw(curves_of(outcomes[:1]))
+    both, one = (
+        curves_svg([asdict(curve) for curve in curves_of(some)])
+        for some in (outcomes, outcomes[:1])
+    )
     assert both.count("line mark") == 2 * one.count("line mark") > 0
     assert both.count("area mark") == 2 * one.count("area mark") > 0

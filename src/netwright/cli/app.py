@@ -9,11 +9,13 @@ import typer
 
 from netwright import __version__
 from netwright.cli import networks, runs, spaces, tables
-from netwright.cli.experiments import experiment, reproduce
+from netwright.cli.compare import compare
+from netwright.cli.experiments import experiment
 from netwright.cli.export import export
 from netwright.cli.fit import fit
 from netwright.cli.output import remark, say
 from netwright.cli.quickstart import quickstart
+from netwright.cli.reproduce import reproduce
 
 app = typer.Typer(
     name="netwright",
@@ -44,6 +46,7 @@ app.command(rich_help_panel=_LEARN)(fit)
 app.command(rich_help_panel=_RUNS)(runs.report)
 app.command(rich_help_panel=_RUNS)(runs.sample)
 app.command(rich_help_panel=_COMPARE)(experiment)
+app.command(rich_help_panel=_COMPARE)(compare)
 app.command(rich_help_panel=_COMPARE)(reproduce)
 app.command(rich_help_panel=_NETWORKS)(networks.evaluate)
 app.command(rich_help_panel=_NETWORKS)(networks.train)

@@ -14,7 +14,7 @@ from netwright.cli.options import DATASETS, Json, Quiet, RunFolder, Settings, se
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
 from netwright.config.base import CustomConfig, SpaceConfig, merge
-from netwright.config.objects import make_evaluator, make_initial, make_space
+from netwright.config.objects import make_design, make_evaluator, make_initial, make_space
 from netwright.config.schema import RunConfig, TableConfig, TrainConfig, ZeroCostConfig
 from netwright.config.searchers import make_searcher, model_of
 from netwright.evaluation import Evaluator
@@ -265,6 +265,7 @@ def execute(run: Run, config: RunConfig, parts: Parts, *, quiet: bool) -> None:
         workers=config.workers,
         mode=config.mode,
         initial=make_initial(config.initial, parts.space, seed=config.seed),
+        design=make_design(config.design, parts.space, seed=config.seed),
     )
     done, best = run.ledger.count(), run.ledger.best()
     with bar(config.budget, "evaluations", first=done, quiet=quiet) as progress:

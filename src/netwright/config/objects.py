@@ -39,11 +39,13 @@ from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.toy import toy_network
 from netwright.rng import stream
+from netwright.searchers.base import Fresh
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.enas import ENAS
 from netwright.spaces.listed import Listed
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.nasbenchgraph import NASBenchGraph
 from netwright.spaces.nats_pruned import NATSPruned
 from netwright.spaces.toy import Toy
 from netwright.tables.format import Table
@@ -54,6 +56,7 @@ SPACES: dict[str, Callable[..., SearchSpace]] = {
     "nasbench201": NASBench201,
     "nats_pruned": NATSPruned,
     "enas": ENAS,
+    "nasbenchgraph": NASBenchGraph,
 }
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "toy": toy_network,
@@ -164,7 +167,7 @@ def _trained(config: TrainConfig, space: SearchSpace, workers: int) -> Evaluator
     data = make_data(config.dataset)
     recipe = make_recipe(config, data)
 
-    def trained(epochs: int, *, test: bool) -> Evaluator:
+    def trained(epochs: int) -> Evaluator:
         evaluator = TrainEvaluator(
             make_build(space, config.preset),
             data,
@@ -172,23 +175,19 @@ def _trained(config: TrainConfig, space: SearchSpace, workers: int) -> Evaluator
             train_fraction=config.train_fraction,
             split_seed=config.split_seed,
             device=config.device,
-            test=test,
+            test=config.test and epochs == recipe.epochs,
             clock=config.clock,
         )
         if workers == 1 and config.timeout is None:
             return evaluator
         return Isolated(evaluator, timeout=config.timeout, workers=workers)
 
-    full = trained(recipe.epochs, test=config.test)
-    if not config.rungs:
-        return full
-    return Halving(
-        [*(trained(epochs, test=False) for epochs in config.rungs), full],
-        epochs := [*config.rungs, recipe.epochs],
-        names=[f"valid@{number}" for number in epochs],
-        eta=config.eta,
-        workers=workers,
-    )
+    lengths = [*config.rungs, recipe.epochs]
+    rungs = [trained(epochs) for epochs in lengths]
+    if len(rungs) == 1:
+        return rungs[0]
+    names = [f"valid@{epochs}" for epochs in lengths]
+    return Halving(rungs, lengths, names=names, eta=config.eta, workers=workers)
 
 
 def make_initial(
@@ -211,6 +210,13 @@ def make_initial(
     order = torch.randperm(len(known), generator=stream(seed, "initial"))
     row = known[order[: max(1, round(config.share * len(known)))]]
     return table.archs(row), score[row]
+
+
+def make_design(n: int, space: SearchSpace, *, seed: int) -> ArchitectureBatch | None:
+    """Draw the architectures that a search is to begin with; None if there are to be none."""
+    if not n:
+        return None
+    return Fresh(space).random(n, rng=stream(seed, "design")).archs
 
 
 def make_data(name: str) -> ImageData:

@@ -121,6 +121,8 @@ class RunConfig(Described):
     workers: int = Field(1, ge=1)
     mode: Mode = "batch"
     initial: InitialConfig | None = None
+    # So many random architectures first, the same for every method with this seed and space.
+    design: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _brackets(self) -> "RunConfig":

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netwright.report.palette import paints
 from netwright.report.summary import Summary
-from netwright.report.vega import HUES
 
 _NAMES = {
     "graphpnas": "GraphPNAS", "random": "Random search", "local": "Local search",
@@ -39,10 +39,15 @@ def methods(summaries: Sequence[Summary]) -> list[Method]:
         settings = {k: v for k, v in summary.config.items() if k not in _FREE}
         same = json.dumps(settings, sort_keys=True, default=str) if settings else summary.name
         groups.setdefault(same, []).append(summary)
-    labels = _labels([runs[0] for runs in groups.values()])
+    first = [runs[0] for runs in groups.values()]
+    labels = _labels(first)
+    kinds = [str(named(run.config.get("method")).get("name", run.name)) for run in first]
+    # the first of a kind has its colour; other settings, which are dots too, need others
+    names = [kind if i == kinds.index(kind) else labels[i] for i, kind in enumerate(kinds)]
+    painted = paints([(name, None) for name in names])
     return [
-        Method(label, f"var(--hue{i % HUES})", tuple(runs))
-        for i, (label, runs) in enumerate(zip(labels, groups.values(), strict=True))
+        Method(label, paint.variable, tuple(runs))
+        for label, paint, runs in zip(labels, painted, groups.values(), strict=True)
     ]
 
 

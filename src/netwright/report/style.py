@@ -6,14 +6,16 @@ STYLE = """
   --bg: #f5f6f8; --card: #fff; --ink: #18202b; --muted: #586474; --line: #e0e4ea;
   --grid: #e6e9ee; --soft: #f0f2f5; --accent: #0067a5; --bad: #c44e00;
   --hue0: #0072b2; --hue1: #cc7f00; --hue2: #00906a; --hue3: #b2548c; --hue4: #2b93cb;
-  --hue5: #6d7682; --hue6: #8a7a00; --heat: 70%;
+  --hue5: #6d7682; --hue6: #8a7a00; --hue7: #7f3c8d; --hue8: #b8442e; --hue9: #4d7c0f;
+  --hue10: #8c6d31; --hue11: #33508f; --hue12: #c2387a; --hue13: #16161d; --heat: 70%;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --bg: #0f1318; --card: #171d25; --ink: #e7ebf1; --muted: #9caabb; --line: #2a333f;
     --grid: #2a333f; --soft: #1f2731; --accent: #6cbcf0; --bad: #ff8a4c;
     --hue0: #4ea8e6; --hue1: #f0a92e; --hue2: #2fc29a; --hue3: #df93c0; --hue4: #8fd0f5;
-    --hue5: #9caabb; --hue6: #e3d44f; --heat: 45%;
+    --hue5: #9caabb; --hue6: #e3d44f; --hue7: #c78fd4; --hue8: #f08a74; --hue9: #a3d15c;
+    --hue10: #cfae72; --hue11: #93aef2; --hue12: #f78cbb; --hue13: #f2f2f5; --heat: 45%;
   }
 }
 * { box-sizing: border-box; }

@@ -2,10 +2,11 @@
 
 The seeds of a method advance together, step by step, so that methods that train a network can
 train those of all seeds as one stacked model. Each run stays a run like any other: killed at any
-moment, it resumes exactly.
+moment, it resumes exactly. Several processes share the methods and benchmarks, never the seeds of
+one, so that their number changes no result.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from netwright.config.objects import make_evaluator, make_initial, make_space
+from netwright.config.objects import make_design, make_evaluator, make_initial, make_space
 from netwright.config.schema import RunConfig, TableConfig
 from netwright.config.searchers import make_searcher, model_of
 from netwright.reproductions.experiment import Cell, Experiment, run_config, run_folder
+from netwright.reproductions.processes import Task, share_out
 from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.search import Chunk, Step
@@ -49,7 +51,7 @@ class Progress(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """One search of an experiment: where it is and how many evaluations it is to have."""
 
     config: RunConfig
@@ -59,10 +61,13 @@ class _Search:
 
     @property
     def finished(self) -> bool:
+        """Whether nothing is left to do."""
         return self.done >= self.goal
 
 
-def carry_out(experiment: Experiment, folder: Path, *, tables: Path) -> Iterator[Progress]:
+def carry_out(
+    experiment: Experiment, folder: Path, *, tables: Path, workers: int = 1
+) -> Iterator[Progress]:
     """Run every search that is not finished, yielding progress at every chunk of results.
 
     Nothing starts before all settings, tables and existing runs have been checked.
@@ -71,26 +76,36 @@ def carry_out(experiment: Experiment, folder: Path, *, tables: Path) -> Iterator
         experiment: What to run.
         folder: Where the run folders are or will be, ``BENCHMARK/METHOD/seed-N``.
         tables: Where tables with a relative path are.
+        workers: How many processes share the work, a method on a benchmark at a time.
 
     Raises:
         ValueError: If a setting is wrong, or a run in the folder was made with another one.
         FileNotFoundError: If a table is missing.
         BlockingIOError: If another process is at work on one of the runs.
+        RuntimeError: If a worker process was killed, or failed.
     """
     plan = [(cell, _planned(experiment, cell, folder, tables)) for cell in experiment.cells]
     total = sum(search.goal for _, searches in plan for search in searches)
     done = sum(min(search.done, search.goal) for _, searches in plan for search in searches)
-    for cell, searches in plan:
-        what = f"{cell.method.label} on {cell.benchmark.name}"
-        yield Progress(done, total, what)
-        for fresh in _lockstep([search for search in searches if not search.finished]):
+    tasks = [
+        Task(f"{cell.method.label} on {cell.benchmark.name}", left)
+        for cell, searches in plan
+        if (left := [search for search in searches if not search.finished])
+    ]
+    yield Progress(done, total, tasks[0].what if tasks else "")
+    if workers == 1 or len(tasks) < 2:
+        events = _in_turn(tasks)
+    else:
+        events = share_out(tasks, _lockstep, min(workers, len(tasks)))
+    with closing(events):
+        for what, fresh in events:
             done += fresh
             yield Progress(done, total, what)
 
 
-def _planned(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> list[_Search]:
+def _planned(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> list[Search]:
     """Check the searches of a method on a benchmark, and see how far each has come."""
-    config = run_config(cell, experiment.first_seed, tables)
+    config = run_config(cell, experiment.first_seed, tables, design=experiment.design)
     space = make_space(config.space)
     table = _table(config)
     table.require(space)
@@ -103,11 +118,17 @@ def _planned(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> 
         place = run_folder(folder, cell, seed)
         done = _progress(place, mine) if (place / "config.toml").exists() else 0
         goal = min(config.budget, _size(space, config.budget))
-        searches.append(_Search(mine, place, goal, done))
+        searches.append(Search(mine, place, goal, done))
     return searches
 
 
-def _lockstep(searches: list[_Search]) -> Iterator[int]:
+def _in_turn(tasks: Sequence[Task]) -> Generator[tuple[str, int], None, None]:
+    for task in tasks:
+        for fresh in _lockstep(task.searches):
+            yield task.what, fresh
+
+
+def _lockstep(searches: list[Search]) -> Iterator[int]:
     """Advance searches step by step, together; yield the numbers of evaluations as they come."""
     if not searches:
         return
@@ -129,6 +150,7 @@ def _lockstep(searches: list[_Search]) -> Iterator[int]:
                 batch_size=search.config.batch_size,
                 seed=seed,
                 initial=make_initial(search.config.initial, space, seed=seed),
+                design=make_design(search.config.design, space, seed=seed),
             )
             running[seed] = stack.enter_context(closing(events))
         # Many threads of one thread each; the caller, which trains, keeps its own number.
@@ -156,7 +178,7 @@ def _step(events: Iterator[Chunk | Step]) -> tuple[int, bool]:
     return fresh, True
 
 
-def _opened(search: _Search) -> Run:
+def _opened(search: Search) -> Run:
     """Open or make the run folder of a search."""
     if (search.folder / "config.toml").exists():
         run = Run.open(search.folder)

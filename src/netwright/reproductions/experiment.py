@@ -50,6 +50,8 @@ class Benchmark(_Strict):
     report: dict[str, str] = Field(min_length=1)  # like {"test error" = "cifar10/test@108"}
     budgets: tuple[int, ...] = Field(min_length=1)
     curve: str | None = None  # which report is drawn; the first by default
+    # Columns of the same quantity after fewer epochs, for methods that stop early.
+    rungs: tuple[str, ...] = ()
 
     @field_validator("report")
     @classmethod
@@ -99,6 +101,10 @@ class Method(_Strict):
     seeds: PositiveInt | dict[str, PositiveInt] | None = None
     budget: int | None = Field(None, ge=1)  # nor more evaluations
     initial: float | None = Field(None, gt=0, le=1)  # share of the table known from the start
+    # Successive halving on the benchmark's rungs: one in so many goes on; a budget then counts full
+    # trainings, and that many proposals are made to use up the largest.
+    eta: int | None = Field(None, ge=2)
+    proposals: int | None = Field(None, ge=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -108,6 +114,12 @@ class Method(_Strict):
             name = method.get("name", "") if isinstance(method, Mapping) else method
             return {**values, "name": str(name or "")}
         return values
+
+    @model_validator(mode="after")
+    def _halving(self) -> "Method":
+        if (self.eta is None) != (self.proposals is None):
+            raise ValueError(f"{self.label}: eta and proposals belong together")
+        return self
 
     @property
     def label(self) -> str:
@@ -139,6 +151,11 @@ class Cell(NamedTuple):
         most = self.method.budget
         return tuple(b for b in self.benchmark.budgets if most is None or b <= most)
 
+    @property
+    def proposals(self) -> int:
+        """Architectures that a run proposes: the largest budget, unless most are stopped early."""
+        return self.method.proposals or self.budgets[-1]
+
 
 class Experiment(Described):
     """Every method on every benchmark with every seed."""
@@ -150,6 +167,7 @@ class Experiment(Described):
     seeds: int = Field(10, ge=1)
     first_seed: int = Field(0, ge=0)
     baseline: str | None = None  # the method, by label, that the others are compared with
+    design: int = Field(0, ge=0)  # random architectures that all methods of a seed begin with
     published: tuple[Published, ...] = ()
 
     @model_validator(mode="after")
@@ -164,6 +182,9 @@ class Experiment(Described):
         known = {benchmark.name for benchmark in self.benchmarks}
         if unknown := {name for method in self.methods for name in method.benchmarks} - known:
             raise ValueError(f"methods.benchmarks: there is no benchmark {min(unknown)!r}")
+        for benchmark, method in self.cells:
+            if method.eta is not None and not benchmark.rungs:
+                raise ValueError(f"{method.label} stops early, and {benchmark.name} has no rungs")
         labels = [method.label for method in self.methods]
         if self.baseline is not None and self.baseline not in labels:
             known_labels = "; ".join(labels)
@@ -204,8 +225,8 @@ class Experiment(Described):
         return [cell for cell in pairs if cell.budgets]
 
 
-def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
-    """Return the configuration of one search.
+def run_config(cell: Cell, seed: int, tables: Path, *, design: int = 0) -> RunConfig:
+    """Return the configuration of one search, ``design`` of whose architectures are given.
 
     Raises:
         ValueError: If a setting of the method or the space is wrong.
@@ -221,10 +242,12 @@ def run_config(cell: Cell, seed: int, tables: Path) -> RunConfig:
             "path": find_table(benchmark, tables),
             "metric": benchmark.metric,
             "extras": [column for column in columns if column != benchmark.metric],
+            **({"rungs": benchmark.rungs, "eta": method.eta} if method.eta else {}),
         },
-        "budget": cell.budgets[-1],
+        "budget": cell.proposals,
         "batch_size": method.batch_size,
         "seed": seed,
+        "design": design,
     }
     if method.initial is not None:
         known = {"table": find_table(benchmark, tables), "metric": benchmark.metric}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.report.drawing import LINES, Sketch, colours, label, sketch, svg
-from netwright.reproductions.publish import COLOURS
+from netwright.report.palette import COLOURS
 from netwright.results import Row
 
 _WIDTH, _HEIGHT = 205.0, 330.0  # of the place for a cell

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from netwright.metrics import kendall_tau, spearman
 from netwright.reproductions.candidates import SPACE, Ranking, shares
-from netwright.reproductions.outcomes import interval
+from netwright.reproductions.statistics import interval
 from netwright.reproductions.svge import Scale
 from netwright.reproductions.trials import Plan, Trial
 from netwright.results import Row, rounded

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from netwright.reproductions.publish import COLOURS
+from netwright.report.palette import COLOURS
 from netwright.results import Row
 
 _SHOWN = ("top-5", "top-10", "mean accuracy", "distinct")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netwright.generators.fit import Record
-from netwright.reproductions.publish import COLOURS
+from netwright.report.palette import COLOURS
 
 #: Errors below this are chance: a curve is not continued from them.
 _FLOOR = 5e-4

@@ -99,7 +99,7 @@ class Run:
         """The file with the state of the search, if one was saved yet."""
         return self.folder / "checkpoint" / "state.safetensors"
 
-    def execute(
+    def execute(  # noqa: PLR0913 (what a search takes)
         self,
         space: SearchSpace,
         searcher: Searcher,
@@ -111,6 +111,7 @@ class Run:
         workers: int = 1,
         mode: Mode = "batch",
         initial: tuple[ArchitectureBatch, Float[Tensor, " batch"]] | None = None,
+        design: ArchitectureBatch | None = None,
         checkpoint_every: float = 10.0,
     ) -> Generator[Chunk | Step, None, None]:
         """Search, or go on searching, until the budget is spent; yield what `search` yields.
@@ -128,6 +129,7 @@ class Run:
             workers: How many chunks are evaluated at the same time.
             mode: "batch" or "asynchronous", as in `search`.
             initial: Architectures whose scores are known; when resuming, those in the ledger.
+            design: Architectures to evaluate first, whatever the searcher proposes.
             checkpoint_every: Seconds between checkpoints, and so what a kill may cost a searcher.
 
         Raises:
@@ -161,6 +163,7 @@ class Run:
                 workers=workers,
                 mode=mode,
                 initial=initial,
+                design=design,
                 progress=progress,
             )
             with closing(events):

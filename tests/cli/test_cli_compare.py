@@ -1,0 +1,68 @@
+"""`netwright compare` as a user types it, in this process."""
+
+import json
+
+import pytest
+
+SEARCH = ["search", "--space", "toy", "--evaluator", "toys.py:Scores", "--batch-size", "3"]
+SCORES = """
+import torch
+from netwright.evaluation import Evaluation
+
+class Scores:
+    chunk = 100
+    def __init__(self, space):
+        pass
+    def __call__(self, archs, *, rngs):
+        score = (archs.ops[:, :3] == 2).double().mean(dim=1)
+        return Evaluation(score, torch.full_like(score, 1800.0))
+"""
+
+
+@pytest.fixture
+def runs(run, tmp_path):
+    (tmp_path / "toys.py").write_text(SCORES)
+    for method in ("random", "local"):
+        for seed in range(3):
+            where = ["--run", f"runs/{method}-{seed}", "--seed", str(seed), "--method", method]
+            code, _, err = run(*SEARCH, *where, "--budget", "8" if seed else "9", "--quiet")
+            assert code == 0, err
+
+
+@pytest.mark.usefixtures("runs")
+def test_runs_are_compared_by_method(run, tmp_path):
+    code, out, err = run("compare", "runs", "--baseline", "Random search", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    rows = [row for row in found["rows"] if "accuracy" in row["metric"]]
+    assert [(row["method"], row["n"], row["budget"]) for row in rows] == [
+        ("Local search", 3, 8),
+        ("Random search", 3, 8),
+    ]
+    assert {row["mean"] for row in found["rows"] if row["metric"] == "simulated hours"} == {4.0}
+    [difference] = found["differences"]
+    assert (difference["method"], difference["n"]) == ("Local search", 3)
+    assert difference["mean"] == pytest.approx(rows[0]["mean"] - rows[1]["mean"], abs=1e-3)
+    for suffix in ("json", "md", "svg", "html"):
+        assert (tmp_path / f"comparison.{suffix}").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_budget_can_be_asked_for(run):
+    code, out, _ = run("compare", "runs/random-0", "runs/local-0", "-b", "2", "-b", "9", "--json")
+    assert code == 0
+    rows = [row for row in json.loads(out)["rows"] if "accuracy" in row["metric"]]
+    assert [row["budget"] for row in rows] == [2, 2, 9, 9]
+
+
+@pytest.mark.usefixtures("runs")
+def test_what_cannot_be_compared_is_one_line(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for words, reason in (
+        (["empty"], "holds none"),
+        (["runs", "--baseline", "nobody"], "no method 'nobody' among Local search; Random search"),
+        (["runs/local-0", "runs/local-0"], "are the same search"),
+    ):
+        code, _, err = run("compare", *words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert reason in err

@@ -1,0 +1,40 @@
+"""What is shared out to processes; the functions here are what they import."""
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from netwright.reproductions.processes import Task, share_out
+
+TASKS = [Task(f"task {i}", [i, i + 1]) for i in range(5)]
+
+
+def count(searches):
+    yield from searches
+
+
+def fail(searches):
+    yield 1
+    raise ValueError(f"{searches} went wrong")
+
+
+def die(searches):
+    yield from searches[:1]
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_every_task_is_done_once():
+    found = Counter(share_out(TASKS, count, 2))
+    assert found == Counter((task.what, n) for task in TASKS for n in task.searches)
+
+
+def test_an_error_comes_out_as_it_is():
+    with pytest.raises(ValueError, match="went wrong"):
+        list(share_out(TASKS, fail, 2))
+
+
+def test_a_killed_process_is_noticed():
+    with pytest.raises(RuntimeError, match="worker process died .exit code -9.*give the command"):
+        list(share_out(TASKS, die, 2))
