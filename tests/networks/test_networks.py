@@ -228,6 +228,23 @@ def test_multiply_adds_are_the_published_flops():
     assert measure_flops(make, (3, 32, 32)) + 10 == 15_647_370
 
 
+def test_multiply_adds_of_a_cell_that_passes_a_constant_on():
+    """A convolution of zeros gives the shift of its normalisation: a parameter, not a result."""
+    text = "|none~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"
+    empty = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+
+    def flops(text):
+        arch = NASBench201().parse([text])
+        return measure_flops(
+            lambda: nasbench201.nasbench201_network(
+                arch, in_channels=1, num_classes=10, preset="small"
+            ),
+            (1, 8, 8),
+        )
+
+    assert flops(text) == flops(empty) > 0
+
+
 @pytest.mark.parametrize("text", Toy().to_text(Toy().enumerate()))
 def test_toy_parameters_by_hand(text):
     """A stem, a chain of 8 channels, a 1x1 convolution, a chain of 16, a classifier."""

@@ -30,7 +30,7 @@ def measure_flops(build: Callable[[], nn.Module], image_shape: tuple[int, int, i
 
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), torch.no_grad(), counter:
-        network = build().eval()
+        network = build().eval().requires_grad_(False)  # the counter trips over parameters
         network(torch.empty(1, *image_shape))
     flops: int = counter.get_total_flops()
     return flops // 2  # the counter counts a multiply-add as two
