@@ -10,7 +10,7 @@ from netwright.config.methods.graphpnas import GraphPNASConfig
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment, run_config
 from netwright.reproductions.gnn2gnn_search import comparison
-from netwright.reproductions.graphpnas import PRESETS
+from netwright.reproductions.graphpnas_methods import PRESETS
 
 
 @pytest.fixture

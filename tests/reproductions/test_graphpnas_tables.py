@@ -8,7 +8,8 @@ from netwright.config.schema import RunConfig
 from netwright.config.searchers import make_searcher
 from netwright.reproductions.execute import carry_out
 from netwright.reproductions.experiment import Experiment
-from netwright.reproductions.graphpnas import ITEMS, PRESETS, SCALES, reproduction
+from netwright.reproductions.graphpnas import ITEMS, SCALES, reproduction
+from netwright.reproductions.graphpnas_methods import PRESETS
 from netwright.reproductions.outcomes import read_outcomes, rows_of
 from netwright.rng import stream
 from netwright.spaces.nasbench201 import NASBench201
@@ -19,8 +20,8 @@ from netwright.tables.format import Column, Rows, Table
 @pytest.mark.parametrize("item", ITEMS)
 def test_every_item_is_an_experiment(item, scale):
     experiment = Experiment.parse(reproduction(item, scale))
-    assert experiment.baseline == "local search"
-    assert experiment.seeds == (2 if scale == "smoke" else 20)
+    assert experiment.baseline == "GraphPNAS, best"
+    assert experiment.seeds == (2 if scale == "smoke" else 50)
 
 
 @pytest.mark.parametrize("item", ITEMS)

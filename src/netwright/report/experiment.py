@@ -45,7 +45,7 @@ def _header(found: Mapping[str, Any], paint: Mapping[str, Paint]) -> Markup:
             element("p", "Netwright experiment", cls="eyebrow"),
             element("h1", found["title"]),
             element("p", " ".join(lead)),
-            element("p", found["note"], cls="muted") if found["note"] else None,
+            element("p", *_marked(found["note"]), cls="muted") if found["note"] else None,
             element(
                 "div",
                 element("span", "Command"),
@@ -58,6 +58,11 @@ def _header(found: Mapping[str, Any], paint: Mapping[str, Paint]) -> Markup:
         ),
         cls="hero",
     )
+
+
+def _marked(text: str) -> list[str]:
+    """Set what stands between backticks as code."""
+    return [element("code", part) if i % 2 else part for i, part in enumerate(text.split("`"))]
 
 
 def _entry(label: str, paint: Paint) -> Markup:

@@ -68,7 +68,7 @@ def flat(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
         for key, value in values.items():
             yield from flat(value, f"{name}.{key}" if name else str(key))
     elif isinstance(values, list | tuple):
-        yield name, ", ".join(map(str, values))
+        yield name, ", ".join(map(str, values)) or "nothing"
     else:
         yield name, str(values)
 

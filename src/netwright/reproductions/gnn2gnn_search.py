@@ -2,8 +2,7 @@
 
 from typing import Any, Literal
 
-from netwright.reproductions.graphpnas import PRESETS
-from netwright.reproductions.graphpnas import SMOKE as SMOKE_GRAPHPNAS
+from netwright.reproductions.graphpnas_methods import PRESETS, SMOKE
 
 Settings = dict[str, Any]
 Scale = Literal["smoke", "laptop", "paper"]
@@ -85,7 +84,7 @@ def _smoke(described: Settings) -> Settings:
     """Two seeds of a few evaluations, with tiny networks."""
     tiny: dict[str, Settings] = {
         "gnn2gnn": {"hidden": 8, "initial": 4, "update_every": 4, "steps": 2},
-        "graphpnas": SMOKE_GRAPHPNAS,
+        "graphpnas": SMOKE["graphpnas"],
     }
     benchmarks = [{**benchmark, "budgets": [8, 12]} for benchmark in described["benchmarks"]]
     methods = []

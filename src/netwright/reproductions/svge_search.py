@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from netwright.reproductions.experiment import Cell, Experiment
-from netwright.reproductions.graphpnas import PRESETS
-from netwright.reproductions.graphpnas import SMOKE as SMOKE_GRAPHPNAS
+from netwright.reproductions.graphpnas_methods import PRESETS, SMOKE
 
 Settings = dict[str, Any]
 Scale = Literal["smoke", "laptop", "paper"]
@@ -197,7 +196,7 @@ def _smoke(described: Settings) -> Settings:
         method, size = entry["method"], min(entry["batch_size"], 4)
         if isinstance(method, dict):
             tiny = {"initial": 8, "pool": 50, "draws": 20, "iterations": 2, "inducing": 8}
-            small = SMOKE_GRAPHPNAS if method["name"] == "graphpnas" else tiny
+            small = SMOKE["graphpnas"] if method["name"] == "graphpnas" else tiny
             method = method | small
         less = {"initial": 1e-4} if "initial" in entry else {}
         methods.append({**entry, **less, "method": method, "batch_size": size})
