@@ -150,6 +150,23 @@ def test_synflow_sees_no_normalisation():
     assert zero_cost.synflow(nn.Sequential(*chain), (1, 1, 1)) == pytest.approx(math.log1p(12.0))
 
 
+def test_synflow_of_an_activation_in_place_changes_nothing_else():
+    """What the absent normalisation passes on is not what came in, which others may use."""
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = convolution([[-2.0]]), nn.BatchNorm2d(1)
+            self.shift = nn.Parameter(torch.tensor([[[[-5.0]]]]))
+            self.activation, self.last = nn.ReLU(inplace=True), linear([[3.0]])
+
+        def forward(self, pixels):
+            self.activation(self.norm(self.shift.expand_as(pixels)))  # a view of a parameter
+            return self.last(self.first(pixels).flatten(1))
+
+    assert zero_cost.synflow(Both(), (1, 1, 1)) == pytest.approx(math.log1p(12.0))
+
+
 def test_synflow_counts_biases_as_flow():
     last = nn.Linear(1, 1)
     last.weight.data.fill_(3.0)

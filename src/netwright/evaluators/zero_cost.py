@@ -162,7 +162,7 @@ def synflow(model: nn.Module, shape: tuple[int, ...]) -> float:
             parameter.abs_()
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.register_forward_hook(lambda _layer, inputs, _output: inputs[0])
+            layer.register_forward_hook(lambda _layer, inputs, _output: inputs[0].clone())
     weights = _weights(model)
     ones = torch.ones(1, *shape, dtype=torch.float64, device=weights[0].device)
     gradients = _gradients(model(ones).sum(), weights)
