@@ -8,7 +8,7 @@ import torch
 from small import trainer
 
 from netwright.evaluation import Evaluation, Evaluator
-from netwright.evaluators.halving import Halving, promoted, spent
+from netwright.evaluators.halving import Halving, epochs_of, promoted, spent
 from netwright.evaluators.isolated import Isolated
 from netwright.evaluators.table import TableEvaluator
 from netwright.graphs.batch import ArchitectureBatch
@@ -98,6 +98,7 @@ def test_how_many_go_on(n, eta, kept):
 def test_equals_go_on_in_their_order():
     assert promoted(torch.tensor([1.0, 2.0, 1.0, 2.0, 2.0, 1.0]), 3).tolist() == [1, 3]
     assert promoted(torch.ones(9), 4).tolist() == [0, 1, 2]
+    assert promoted(torch.arange(100.0) % 2, 4).tolist() == list(range(1, 50, 2))
 
 
 def test_failures_never_go_on():
@@ -253,3 +254,10 @@ def test_full_evaluations_spent():
     extras = [{"epochs": 12.0}, {"epochs": 212.0}, {}, {"epochs": 12.0}]
     assert spent(extras, epochs=200) == [0.06, 1.12, 2.12, 2.18]
     assert spent([], epochs=200) == []
+
+
+def test_epochs_of_a_column():
+    assert epochs_of("cifar10-valid/valid@12") == 12
+    for name in ("cifar10/weight-sharing", "cifar10/valid@last"):
+        with pytest.raises(ValueError, match=f"{name} does not name its epochs"):
+            epochs_of(name)

@@ -137,6 +137,18 @@ def promoted(score: Float[Tensor, " batch"], eta: int) -> Int[Tensor, " kept"]:
     return best[~score[best].isnan()].sort().values
 
 
+def epochs_of(metric: str) -> int:
+    """Return the epochs in the name of a column, ``dataset/split@epochs``.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    _, at, epochs = metric.rpartition("@")
+    if not at or not epochs.isdecimal():
+        raise ValueError(f"{metric} does not name its epochs: rungs are columns dataset/split@12")
+    return int(epochs)
+
+
 def spent(extras: Sequence[Mapping[str, float]], *, epochs: int) -> list[float]:
     """Return how many full evaluations had been paid for after each evaluation.
 
