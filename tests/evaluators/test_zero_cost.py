@@ -125,6 +125,19 @@ def test_fisher_adds_over_a_channel_before_it_squares():
     assert found == pytest.approx(float(convolved + last))
 
 
+def test_fisher_sees_outputs_as_they_were():
+    """Before an activation that works in place."""
+    found = [
+        zero_cost.fisher(
+            nn.Sequential(convolution([[1.0]]), nn.LeakyReLU(0.5, inplace=inplace), *regression()),
+            PIXELS,
+            LABELS,
+        )
+        for inplace in (False, True)
+    ]
+    assert found[1] == pytest.approx(found[0])
+
+
 # SynFlow
 
 
