@@ -139,6 +139,14 @@ def test_streams_are_those_of_the_architecture_and_the_rung():
     assert len(set(alone.score.tolist()) | set(alone.extras["score@1"].tolist())) == 16
 
 
+def test_a_rung_has_a_stream_of_its_own():
+    """What it draws does not depend on how much the rung before has drawn."""
+    drawn = bracket(Halving([Chance(), Chance()], epochs=[1, 3], eta=2), 4)
+    on = ~drawn.score.isnan()
+    written = Halving([Listed([float(good) for good in on]), Chance()], epochs=[1, 3], eta=2)
+    assert torch.equal(bracket(written, 4).score[on], drawn.score[on])
+
+
 def test_streams_end_where_they_end_whoever_goes_on():
     ends = []
     for scores in ([1.0, 0.0], [0.0, 1.0]):
