@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from netwright.generators.base import Generator
@@ -87,7 +87,23 @@ class RandomGraph(Generator):
 
     def sample(self, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
         """Draw ``n`` graphs."""
-        layout, total = self.layout, self.layout.max_nodes
+        return self.sample_each(
+            torch.full((n,), float(self.p)),
+            torch.full((n,), self.k),
+            torch.full((n,), self.m),
+            rng=rng,
+        )
+
+    def sample_each(
+        self,
+        p: Float[Tensor, " batch"],
+        k: Int[Tensor, " batch"],
+        m: Int[Tensor, " batch"],
+        *,
+        rng: torch.Generator,
+    ) -> ArchitectureBatch:
+        """Draw a graph with each setting of the model's parameters, in place of its own."""
+        layout, total, n = self.layout, self.layout.max_nodes, len(p)
         choices = torch.tensor(self.sizes)
         num_nodes = choices[torch.randint(len(choices), (n,), generator=rng)]
         drawn = torch.multinomial(self.weights.cpu(), max(n, 1), replacement=True, generator=rng)
@@ -98,16 +114,31 @@ class RandomGraph(Generator):
         adj = torch.zeros(n, total, total, dtype=torch.bool)
         for size in self.sizes:
             of_size = num_nodes == size
-            adj[of_size, :size, :size] = self._edges(int(of_size.sum()), size, rng=rng)
+            edges = self._edges(size, p[of_size], k[of_size], m[of_size], rng=rng)
+            adj[of_size, :size, :size] = edges
         archs = ArchitectureBatch.masked(ops, adj & layout.free | layout.forced, num_nodes)
         return archs.to(self.weights.device)
 
-    def _edges(self, n: int, size: int, *, rng: torch.Generator) -> Bool[Tensor, "batch node node"]:
+    def _edges(
+        self,
+        size: int,
+        p: Float[Tensor, " batch"],
+        k: Int[Tensor, " batch"],
+        m: Int[Tensor, " batch"],
+        *,
+        rng: torch.Generator,
+    ) -> Bool[Tensor, "batch node node"]:
         """Draw edges by the model, before the layout has its say."""
+        n = len(p)
         if size < 2 or not n:
             return torch.zeros(n, size, size, dtype=torch.bool)
         if self.model == "er":
-            return erdos_renyi(n, size, self.p, rng=rng)
+            return erdos_renyi(n, size, p, rng=rng)
         if self.model == "ws":
-            return watts_strogatz(n, size, min(self.k, (size - 1) // 2 * 2), self.p, rng=rng)
-        return barabasi_albert(n, size, min(self.m, size - 1), rng=rng)
+            return watts_strogatz(n, size, k.clamp(max=(size - 1) // 2 * 2), p, rng=rng)
+        edges = torch.zeros(n, size, size, dtype=torch.bool)
+        attached = m.clamp(max=size - 1)
+        for count in attached.unique().tolist():
+            alike = attached == count
+            edges[alike] = barabasi_albert(int(alike.sum()), size, count, rng=rng)
+        return edges
