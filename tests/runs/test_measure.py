@@ -1,5 +1,7 @@
 """Measuring given architectures: in order, with every seed, and on from wherever it stopped."""
 
+import threading
+
 import pytest
 import torch
 from sensitive import ALL, SPACE, Noisy
@@ -79,6 +81,17 @@ def test_it_goes_on_where_it_stopped_and_pays_for_nothing_twice(tmp_path, calm, 
     if workers == 1:  # else those under way when it stopped were lost
         assert evaluator.calls == 24
     assert list(made.execute(evaluator)) == []
+
+
+def test_workers_measure_side_by_side(tmp_path):
+    meeting = threading.Barrier(3)
+
+    def together(archs, *, rngs):
+        meeting.wait(timeout=60)  # broken unless three are there at the same time
+        return Noisy()(archs, rngs=rngs)
+
+    together.chunk = 1
+    assert len(list(measurement(tmp_path, seeds=[0]).execute(together, workers=3))) == 12
 
 
 def test_unfinished_results_are_refused(tmp_path):
