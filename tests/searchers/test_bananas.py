@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from netwright.config.methods.bananas import BananasConfig, make
 from netwright.rng import stream
 from netwright.searchers.bananas import Bananas, BananasOptions
 from netwright.searchers.together import TrainsTogether, train_together
@@ -154,3 +155,11 @@ def test_nothing_is_due_before_it_is_needed():
 def test_settings_are_checked(name):
     with pytest.raises(ValueError, match=name):
         BananasOptions(**{name: 0.0 if name == "rate" else 0})
+
+
+def test_the_configuration_makes_it():
+    config = BananasConfig(initial=7, acquisition="ucb", members=2, encoding="adjacency")
+    options = make(config, SPACE, rng=stream(0, "start")).options
+    ensemble = EnsembleOptions(members=2, encoding="adjacency")
+    assert options == BananasOptions(initial=7, acquisition="ucb", ensemble=ensemble)
+    assert make(BananasConfig(), SPACE, rng=stream(0, "start")).options == BananasOptions()

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from netwright.config.methods.evolution import EvolutionConfig, make
 from netwright.rng import stream
 from netwright.searchers.evolution import Evolution
 from netwright.spaces.nasbench101 import NASBench101
@@ -95,3 +96,12 @@ def test_it_finds_good_cells_of_nasbench101():
 def test_settings_are_checked(name):
     with pytest.raises(ValueError, match=name):
         Evolution(SPACE, **{name: 0.0 if name == "rate" else 0})
+
+
+def test_the_configuration_makes_it():
+    searcher = make(EvolutionConfig(population=7, rate=2.0), SPACE, rng=stream(0, "start"))
+    found = searcher.population, searcher.tournament, searcher.initial, searcher.rate
+    assert found == (7, 10, 10, 2.0)
+    default, plain = make(EvolutionConfig(), SPACE, rng=stream(0, "start")), Evolution(SPACE)
+    for name in ("population", "tournament", "initial", "rate"):
+        assert getattr(default, name) == getattr(plain, name)

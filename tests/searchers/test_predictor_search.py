@@ -4,12 +4,14 @@ from functools import partial
 import pytest
 import torch
 
+from netwright.config.methods.predictor import PredictorConfig, make
 from netwright.rng import stream
 from netwright.searchers.predictor import PredictorSearch
 from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy
 from netwright.surrogates.graph_network import GraphNetworkPredictor
+from netwright.surrogates.predictors import EncodingMLP, TreePredictor
 from netwright.surrogates.regression import Training
 from netwright.testing import searchers as contract
 
@@ -143,3 +145,17 @@ def test_it_waits_for_a_first_score():
 def test_settings_are_checked(name):
     with pytest.raises(ValueError, match=name):
         PredictorSearch(SPACE, Linear, **{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("graph-network", GraphNetworkPredictor), ("forest", TreePredictor), ("mlp", EncodingMLP)],
+)
+def test_the_configuration_makes_it(name, made):
+    config = PredictorConfig(predictor=name, initial=7, pool=20, update_every=5)
+    searcher = make(config, SPACE, rng=stream(0, "start"))
+    assert isinstance(searcher.make_predictor(SPACE.layout), made)
+    assert (searcher.initial, searcher.pool, searcher.update_every) == (7, 20, 5)
+    default = make(PredictorConfig(), SPACE, rng=stream(0, "start"))
+    assert isinstance(default.make_predictor(SPACE.layout), GraphNetworkPredictor)
+    assert (default.initial, default.pool, default.update_every) == (100, 10_000, None)
