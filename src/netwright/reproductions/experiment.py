@@ -17,6 +17,7 @@ from pydantic import (
 
 from netwright.config.base import Described, read_toml
 from netwright.config.schema import RunConfig
+from netwright.tables.embedded import EMBEDDED, embedded_path
 
 Kind = Literal["accuracy", "error", "regret", "optimum"]
 _KINDS: dict[str, Kind] = {
@@ -277,12 +278,14 @@ def _method(method: Method, benchmark: Benchmark) -> str | dict[str, Any]:
 
 
 def find_table(benchmark: Benchmark, tables: Path) -> Path:
-    """Return where the table of a benchmark is.
+    """Return where the table of a benchmark is: in the folder, or in the package by its name.
 
     Raises:
         FileNotFoundError: If it is nowhere, with the command that makes it.
     """
-    path = benchmark.table if benchmark.table.is_absolute() else tables / benchmark.table
+    path = tables / benchmark.table  # an absolute one stays what it is
+    if not path.is_file() and str(benchmark.table) in EMBEDDED:
+        return embedded_path(str(benchmark.table))
     if not path.is_file():
         name = benchmark.space if isinstance(benchmark.space, str) else benchmark.space.get("name")
         raise FileNotFoundError(

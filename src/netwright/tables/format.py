@@ -43,6 +43,7 @@ from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.spaces.base import SearchSpace
 from netwright.tables import packing
+from netwright.tables.embedded import located
 
 #: Version of the file format. To be raised whenever `netwright.graphs.hashing` gives other keys.
 FORMAT = "1"
@@ -139,11 +140,14 @@ class Table:
     def open(cls, path: Path | str) -> "Table":
         """Map a table into memory.
 
+        Args:
+            path: The file, or the name of a table in the package (`netwright.tables.embedded`).
+
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it is truncated, not a table, or of another format version.
         """
-        path = Path(path)
+        path = located(path)
         if not path.is_file():
             raise FileNotFoundError(f"no table at {path}: make it with `netwright table import`")
         try:
