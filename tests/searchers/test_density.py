@@ -40,7 +40,7 @@ def test_contract(make, check):
 
 
 def test_improves():
-    contract.check_improves(partial(density, candidates=16))
+    contract.check_improves(partial(density, candidates=16, random=0.0))
 
 
 @pytest.mark.parametrize(
@@ -196,24 +196,23 @@ def test_no_model_before_enough_is_known():
         tell(searcher, [told], [float(told)])
 
 
-def test_the_best_new_candidate_is_proposed():
-    """With so many candidates that all 27 are among them."""
+@pytest.mark.parametrize("seed", [22, 25, 29])  # where the two differ
+def test_the_best_new_candidates_are_proposed(seed):
+    """With so many candidates that all 27 are among them; what is merely likely is not enough."""
     options = DensityOptions(random=0.0, candidates=4000, min_bandwidth=0.2)
     searcher, told = DensitySearch(SPACE, options=options), list(range(0, 27, 2))
-    scores = contract.quality(EVERYTHING[torch.tensor(told)])
-    searcher.tell(EVERYTHING[torch.tensor(told)], scores, rng=stream(0, "told"))
-    good, bad = searcher.model()
-    ratio = {
-        i: brute(good.points.tolist(), good.bandwidth.tolist(), [3] * 3, ALL[i].tolist())
-        / brute(bad.points.tolist(), bad.bandwidth.tolist(), [3] * 3, ALL[i].tolist())
-        for i in range(1, 27, 2)
-    }
-    found = searcher.ask(2, rng=stream(0, "ask"))
+    tell(searcher, told, torch.rand(14, generator=stream(seed, "scores")).tolist())
+    densities = []
+    for part in searcher.model():
+        known = part.points.tolist(), part.bandwidth.tolist(), [3] * 3
+        densities.append([brute(*known, ALL[i].tolist()) for i in range(1, 27, 2)])
+    ratio = [good / bad for good, bad in zip(*densities, strict=True)]
+    best = sorted(range(13), key=ratio.__getitem__, reverse=True)[:2]
+    assert densities[0][best[0]] < 0.999 * max(densities[0])
+    found = searcher.ask(2, rng=stream(seed, "ask"))
     assert found.origin == ("model", "model")
-    by_ratio = sorted(ratio, key=ratio.__getitem__, reverse=True)
-    assert len({round(value, 9) for value in ratio.values()}) > 3
-    reached = [round(ratio[int(ops @ torch.tensor([9, 3, 1]))], 9) for ops in found.archs.ops]
-    assert reached == [round(ratio[i], 9) for i in by_ratio[:2]]
+    place = [int(ops @ torch.tensor([9, 3, 1])) // 2 for ops in found.archs.ops]
+    assert [ratio[i] for i in place] == pytest.approx([ratio[i] for i in best])
 
 
 def test_a_share_is_random():
