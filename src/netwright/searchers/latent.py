@@ -1,7 +1,7 @@
 """Bayesian optimisation in the latent space of a generator ([SVGe] section IV-D).
 
 A Gaussian process over latent points learns the scores; points of large expected improvement are
-decoded, and what they decode to is evaluated. Two settings:
+decoded, and what they decode to is evaluated. Four settings:
 
 * ``candidates = "box"``, the paper's: points uniform in the box around the known encodings; each
   chosen point is decoded 500 times and stands for its most frequent valid architecture. The
@@ -11,6 +11,15 @@ decoded, and what they decode to is evaluated. Two settings:
   asked about is then what is evaluated.
 * ``candidates = "space"``: the same, but architectures are drawn from the space instead of being
   decoded, for a space of which only some members can be evaluated.
+* ``candidates = "fixed"``: the same members of the space for every batch and every search, encoded
+  once: all of them if they can be listed and are no more than ``pool``, else a sample of that size.
+
+With ``candidates = "fixed"``, ``surrogate = "dngo"`` and ``node_mean = True`` this is the search of
+[Yan2020], arch2vec: a cell is the mean of the latent vectors of its nodes, and a batch the best
+candidates by expected improvement, without a fantasy between them. There the score to improve on
+is always 0.95, about the best accuracy of NAS-Bench-101 (``reference``); here it is the best
+posterior mean unless told otherwise. There all of NAS-Bench-101 is encoded; so it is here with a
+``pool`` of that size.
 
 Deviations from the released code ([SVGe], [DVAE]): architectures decoded once more cost nothing,
 their known score is learned at the new point too, and further points are chosen until there are as
@@ -21,22 +30,25 @@ parameters are fitted it ends at one point of the border, wherever it starts. Th
 NAS-Bench-101 script minimises the accuracy by mistake.
 """
 
-import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from netwright.generators.arch2vec import Arch2Vec
 from netwright.generators.base import DecodesOften, HasLatent
 from netwright.generators.latent import Drawn, draw_counts, encode_means, most_frequent
+from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
-from netwright.rng import child
+from netwright.rng import child, stream
 from netwright.searchers.base import Fresh, Proposals
-from netwright.spaces.base import SearchSpace
-from netwright.surrogates.options import GPOptions
+from netwright.searchers.latent_options import (
+    LatentOptions as LatentOptions,
+)  # for those who use it
+from netwright.spaces.base import Enumerable, SearchSpace, distinct_members
+from netwright.surrogates.dngo import DNGO, fit_dngo
 
 _Key = tuple[int, int]
 #: Passes of an `ask` that look for more architectures, before the space itself is drawn from.
@@ -50,49 +62,12 @@ class _Chosen(NamedTuple):
     rows: Tensor
 
 
-@dataclass(frozen=True)
-class LatentOptions:
-    """How to search; the defaults are for budgets of some hundred evaluations.
+class _Members(NamedTuple):
+    """Members of the space that are always the candidates, their keys and encodings."""
 
-    Attributes:
-        initial: Random architectures evaluated first.
-        acquisition: "log-ei", or "random", which takes candidates as they come: a baseline.
-        candidates: "near", "box" or "space", see the module.
-        pool: Candidates from which a batch is chosen.
-        draws: How often a chosen point of the box is decoded.
-        iterations: Of L-BFGS from a chosen point of the box; 0 takes the point as it is.
-        warp: "rank" learns normal scores of the ranks, which outliers do not disturb, "none" the
-            scores themselves.
-        elites: Candidates are near the encodings of so many of the best.
-        spread: Share of the latent space's standard deviation by which candidates are off them,
-            at most; by a tenth of that, at least.
-        explore: Share of candidates that are not near the best.
-        within: Whether to decode to members of the space only, if the generator can.
-        gp: The Gaussian process.
-    """
-
-    initial: int = 10
-    acquisition: Literal["log-ei", "random"] = "log-ei"
-    candidates: Literal["near", "box", "space"] = "near"
-    pool: int = 500
-    draws: int = 500
-    iterations: int = 0
-    warp: Literal["rank", "none"] = "rank"
-    elites: int = 10
-    spread: float = 1.5
-    explore: float = 0.2
-    within: bool = True
-    gp: GPOptions = field(default_factory=GPOptions)
-
-    def __post_init__(self) -> None:
-        least_of = {"initial": 0, "iterations": 0, "pool": 1, "draws": 1, "elites": 1}
-        for name, least in least_of.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not 0 < self.spread < math.inf:
-            raise ValueError(f"spread must be positive and finite, not {self.spread}")
-        if not 0 <= self.explore <= 1:
-            raise ValueError(f"explore must be a share, not {self.explore}")
+    archs: ArchitectureBatch
+    keys: Tensor
+    latent: Tensor
 
 
 class LatentSearch:
@@ -100,7 +75,7 @@ class LatentSearch:
 
     Proposals are of origin "random" (the first ones, and where nothing new is found) and "latent".
     A point that decodes to nothing valid, and a failed evaluation, count as the worst known score.
-    The process is fitted anew for every batch. Architectures told without having been proposed
+    The surrogate is fitted anew for every batch. Architectures told without having been proposed
     are learned at their encodings.
 
     Args:
@@ -109,7 +84,8 @@ class LatentSearch:
         options: How.
 
     Raises:
-        ValueError: If the generator is of other operations or sizes.
+        ValueError: If the generator is of other operations or sizes, or the mean of nodes is asked
+            for and it has no latent vector for each.
         ImportError: If GPyTorch or BoTorch is not installed, with the command that installs them.
     """
 
@@ -130,7 +106,9 @@ class LatentSearch:
         obeys = options.within and isinstance(generator, DecodesOften)
         self._within: Layout | None = space.layout if obeys else None
         self._fresh = Fresh(space)
-        self._points = torch.zeros(0, generator.latent_size)  # known, with a score each
+        self._members: _Members | None = None  # a cache, not state
+        self._size = _coordinates(generator, node_mean=options.node_mean)
+        self._points = torch.zeros(0, self._size)  # known, with a score each
         self._scores = torch.zeros(0)  # NaN: invalid or failed
         self._score_of: dict[_Key, float] = {}  # of every architecture told
         self._asked: dict[_Key, Tensor] = {}  # points of proposals that are not yet told
@@ -144,7 +122,9 @@ class LatentSearch:
         missing = n - len(found[0])
         if missing:
             box = self.options.candidates == "box"
-            chosen = (self._from_box if box else self._from_near)(missing, rng)
+            fixed = self.options.candidates == "fixed"
+            choose = self._from_box if box else self._from_fixed if fixed else self._from_near
+            chosen = choose(missing, rng)
             # The last resort: what the latent space does not have, or not any more.
             rest = self._fresh.random(missing - len(chosen), rng=rng)
             self._expect(rest.archs)
@@ -227,33 +207,67 @@ class LatentSearch:
             latent = self._encode(pool)
             waiting = torch.stack([latent[0], *self._asked.values()])[1:]
             index = self._choose(gp, best, latent, missing, waiting).rows
-            chosen = pool[index]
-            self._fresh.add(chosen)
-            self._expect(chosen, latent[index])
-            found.append(Proposals.of(chosen, "latent"))
-            missing -= len(chosen)
+            found.append(self._propose(pool[index], latent[index]))
+            missing -= len(index)
             if not missing:
                 break
         return Proposals.cat(found)
 
+    def _from_fixed(self, n: int, rng: torch.Generator) -> Proposals:
+        """Choose among the same architectures as ever, those that are new."""
+        if len(self._points) < 2:
+            return Proposals(self._fresh.none(), ())
+        known = self._all_members()
+        seen = hashing.distinct(torch.cat([_matrix(self._score_of), _matrix(self._asked)]))
+        new = (hashing.find(seen, known.keys) < 0).nonzero()[:, 0]
+        if not len(new):
+            return Proposals(self._fresh.none(), ())
+        surrogate, best = self._surrogate(rng)
+        latent = known.latent[new]
+        waiting = torch.stack([latent[0], *self._asked.values()])[1:]
+        index = self._choose(surrogate, best, latent, n, waiting).rows
+        return self._propose(known.archs[new[index]], latent[index])
+
+    def _propose(self, archs: ArchitectureBatch, points: Tensor) -> Proposals:
+        """Propose candidates, to be learned at their points."""
+        self._fresh.add(archs)
+        self._expect(archs, points)
+        return Proposals.of(archs, "latent")
+
+    def _all_members(self) -> _Members:
+        """Return the candidates that are always the same; encode them once."""
+        if self._members is None:
+            space, pool = self.space, self.options.pool
+            if isinstance(space, Enumerable) and space.size <= pool:
+                archs = space.enumerate()
+            else:
+                archs = space.sample(pool, rng=stream(0, "latent/members"))
+            archs = distinct_members(space, archs).pad(space.layout.max_nodes)
+            self._members = _Members(archs, space.keys(archs), self._encode(archs))
+        return self._members
+
     def _choose(
         self,
-        gp: Any,
+        surrogate: Any,
         best: float,
         candidates: Tensor,
         n: int,
         pending: Tensor,
         bounds: tuple[Tensor, Tensor] | None = None,
     ) -> _Chosen:
-        """Choose candidates: of large expected improvement, or as they come without a process."""
-        if gp is None:
+        """Choose candidates: of large expected improvement, or as they come without a surrogate."""
+        if surrogate is None:
             index = torch.arange(len(candidates))[:n]
             return _Chosen(candidates[index], index)
-        from netwright.surrogates.acquisition import choose_batch
+        from netwright.surrogates.acquisition import choose_batch, log_expected_improvement
 
+        if isinstance(surrogate, DNGO):
+            value = log_expected_improvement(*surrogate.predict(candidates), best)
+            index = value.argsort(descending=True, stable=True)[:n]
+            return _Chosen(candidates[index], index)
         iterations = self.options.iterations if bounds is not None else 0
         batch = choose_batch(
-            gp,
+            surrogate,
             candidates,
             n,
             best=best,
@@ -294,19 +308,24 @@ class LatentSearch:
         return self._decode(latent, 1, rng).archs
 
     def _surrogate(self, rng: torch.Generator) -> tuple[Any, float]:
-        """Fit the Gaussian process to what is known; return it with the score to improve on."""
-        mine = child(rng)
-        if self.options.acquisition == "random":
+        """Fit the surrogate to what is known; return it with the score to improve on."""
+        mine, options = child(rng), self.options
+        if options.acquisition == "random":
             return None, 0.0
-        from netwright.surrogates.gp import fit_gp
+        from netwright.surrogates.gp import GaussianProcess, fit_gp
 
         target = self._filled().double()
-        if self.options.warp == "rank":
+        if options.warp == "rank":
             target = normal_scores(target)
-        gp = fit_gp(self._points, target, self.options.gp, rng=mine)
-        mean, _ = gp.predict(self._points)
-        self._stats |= {"noise": gp.noise**0.5, "points": float(len(target))}
-        return gp, float(mean.max())
+        surrogate: GaussianProcess | DNGO
+        if options.surrogate == "gp":
+            surrogate = fit_gp(self._points, target, options.gp, rng=mine)
+        else:
+            surrogate = fit_dngo(self._points, target, options.dngo, rng=mine)
+        self._stats |= {"noise": surrogate.noise**0.5, "points": float(len(target))}
+        if options.reference is not None:
+            return surrogate, options.reference
+        return surrogate, float(surrogate.predict(self._points)[0].max())
 
     def _filled(self) -> Tensor:
         """Known scores, the worst one where there is none."""
@@ -330,7 +349,10 @@ class LatentSearch:
         return next(self.generator.parameters()).device
 
     def _encode(self, archs: ArchitectureBatch) -> Tensor:
-        return encode_means(self.generator, archs.to(self._device)).to("cpu").float()
+        points = encode_means(self.generator, archs.to(self._device)).to("cpu").float()
+        # of a latent vector per node, [Yan2020] has the mean; else there is one in all
+        of_nodes = points.view(len(points), points.shape[1] // self._size, self._size)
+        return of_nodes.mean(dim=1)
 
     def _decode(self, latent: Tensor, draws: int, rng: torch.Generator) -> Drawn:
         points, within = latent.to(self._device), self._within
@@ -367,7 +389,7 @@ class LatentSearch:
         """Return what is worth plotting of the last `ask`; what is not known yet is left out.
 
         "invalid" and "repeated": shares of what was decoded; "fallback", proposals that the latent
-        space owed; "points" that the process was fitted to, and its "noise", in standard
+        space owed; "points" that the surrogate was fitted to, and its "noise", in standard
         deviations of what it learns.
         """
         return dict(self._stats)
@@ -380,6 +402,18 @@ def normal_scores(score: Float[Tensor, " point"]) -> Float[Tensor, " point"]:
     middle = count.cumsum(0) - (count + 1) / 2  # mean rank of equal scores, from 0
     quantiles: Tensor = torch.special.ndtri((middle[inverse] + 0.5) / len(score))
     return quantiles.to(score.dtype)
+
+
+def _coordinates(generator: HasLatent, *, node_mean: bool) -> int:
+    """Return how many coordinates the surrogate sees."""
+    if not node_mean:
+        return generator.latent_size
+    if not isinstance(generator, Arch2Vec):
+        raise ValueError(
+            f"{type(generator).__name__} has no latent vectors of nodes to take the mean of: "
+            "leave node_mean out"
+        )
+    return generator.node_latent
 
 
 def _pairs(keys: Tensor) -> list[_Key]:

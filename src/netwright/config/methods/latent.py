@@ -25,20 +25,32 @@ SVGE: dict[str, Any] = {
     "inducing": 500,
 }
 
+#: The search of [Yan2020] in the latent space of an arch2vec fit, for batches of 5.
+ARCH2VEC: dict[str, Any] = {
+    "initial": 16,
+    "surrogate": "dngo",
+    "candidates": "fixed",
+    "pool": 20_000,
+    "warp": "none",
+    "node_mean": True,
+}
+_PRESETS = {"paper": SVGE, "arch2vec": ARCH2VEC}
+
 
 class LatentConfig(NamedSettings):
     """Bayesian optimisation in the latent space of a fitted generator; for few evaluations.
 
     ``preset = "paper"`` changes the defaults to `SVGE`, made for batches of 50 and 1,500
-    evaluations. See `netwright.searchers.latent.LatentOptions`.
+    evaluations; "arch2vec" to `ARCH2VEC`. See `netwright.searchers.latent.LatentOptions`.
     """
 
     name: Literal["latent-bo"] = "latent-bo"
     model: Path  # the folder of a fit (`netwright fit`)
-    preset: Literal["best", "paper"] = "best"
+    preset: Literal["best", "paper", "arch2vec"] = "best"
     initial: int = Field(10, ge=0)  # random architectures at the start
     acquisition: Literal["log-ei", "random"] = "log-ei"
-    candidates: Literal["near", "box", "space"] = "near"
+    surrogate: Literal["gp", "dngo"] = "gp"
+    candidates: Literal["near", "box", "space", "fixed"] = "near"
     pool: int = Field(500, ge=1)  # candidates from which a batch is chosen
     draws: int = Field(500, ge=1)  # decodings of a chosen point of the box
     iterations: int = Field(0, ge=0)  # of L-BFGS from a chosen point of the box
@@ -47,6 +59,8 @@ class LatentConfig(NamedSettings):
     spread: float = Field(1.5, gt=0, allow_inf_nan=False)  # of candidates around them
     explore: float = Field(0.2, ge=0, le=1)  # share of candidates that are not near them
     within: bool = True  # decode to members of the space only
+    node_mean: bool = False  # of an arch2vec fit: learn from the mean of a cell's nodes
+    reference: float | None = None  # the score to improve on; released arch2vec: 0.95
     kernel: Literal["matern", "rbf"] = "matern"
     ard: bool = False  # a lengthscale for each latent dimension
     inducing: int | None = Field(None, ge=1)  # inducing points; none: an exact process
@@ -59,8 +73,8 @@ class LatentConfig(NamedSettings):
         """Let the preset give what is not given."""
         if isinstance(values, Mapping) and not values.get("model"):
             raise ValueError("latent-bo searches in a fit (`netwright fit`): give its --model")
-        if isinstance(values, Mapping) and values.get("preset") == "paper":
-            return merge(SVGE, values)
+        if isinstance(values, Mapping) and values.get("preset") in _PRESETS:
+            return merge(_PRESETS[str(values["preset"])], values)
         return values
 
 
