@@ -154,6 +154,29 @@ class SVGe(Generator):
         op, edges, _ = self._parts(latent, insist_complete(archs, self.layout))
         return (op + edges).sum(dim=2).T
 
+    def logits(
+        self, latent: Float[Tensor, "batch latent"], archs: ArchitectureBatch
+    ) -> tuple[Float[Tensor, "batch node op"], Float[Tensor, "batch node node"]]:
+        """Return the scores behind the forward decoder's probabilities, differentiable.
+
+        Returns:
+            Logits of each node's operation, given the nodes before it, and of each edge; 0 where
+            there is nothing to decide: for nodes that a graph does not have, for a first node
+            that is fixed, and for edges to nodes that have no free one.
+
+        Raises:
+            ValueError: If a graph is not a complete graph of the layout.
+        """
+        archs = insist_complete(archs, self.layout)
+        order = archs.num_nodes.argsort(descending=True, stable=True)
+        rules = self._rules.to(archs.device)
+        way = torch.zeros(len(archs), dtype=torch.long, device=archs.device)
+        decoder = self.decoders[0]
+        assert isinstance(decoder, SequentialDecoder)
+        op, edges = decoder.logits(latent[order], archs[order], rules, way)
+        back = order.argsort()
+        return op[back], edges[back]
+
     def loss(self, archs: ArchitectureBatch, *, rng: torch.Generator) -> Float[Tensor, ""]:
         """Return the reconstruction loss plus the weighted divergence (eq. 10), averaged.
 

@@ -1,6 +1,6 @@
 """Decode a latent point into a graph, node by node ([SVGe] section III-B, after [Li2018])."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -148,9 +148,64 @@ class SequentialDecoder(nn.Module):
         Returns:
             The share of each node's operation, and that of its incoming edges.
         """
+        steps, mine = archs.max_nodes, rules.allowed[way]
+        log_op = [self._first_op(latent, archs.ops[:, 0], rules, way)]
+        log_edges = [torch.zeros_like(log_op[0])]
+        for step, (op, edges) in enumerate(self._forced(latent, archs, rules, way), start=1):
+            allowed = op.masked_fill(~mine[: len(op), step], -torch.inf).log_softmax(dim=1)
+            found = allowed.gather(1, archs.ops[: len(op), step, None])[:, 0]  # eq. 6
+            log_op.append(_padded(found, len(latent)))
+            if edges is None:
+                log_edges.append(torch.zeros_like(log_op[0]))
+                continue
+            there = archs.adj[: len(op), :step, step].to(edges.dtype)
+            free = rules.free[way[: len(op)], :step, step].to(edges.dtype)
+            lost = nn.functional.binary_cross_entropy_with_logits(
+                edges, there, weight=free, reduction="none"
+            )  # eq. 8
+            log_edges.append(_padded(-lost.sum(dim=1), len(latent)))
+        fill = [torch.zeros_like(log_op[0])] * (steps - len(log_op))
+        return torch.stack(log_op + fill, dim=1), torch.stack(log_edges + fill, dim=1)
+
+    def logits(
+        self,
+        latent: Float[Tensor, "row latent"],
+        archs: ArchitectureBatch,
+        rules: Rules,
+        way: Int[Tensor, " row"],
+    ) -> tuple[Float[Tensor, "row node op"], Float[Tensor, "row node node"]]:
+        r"""Return what `score` makes probabilities of, with the same arguments.
+
+        Returns:
+            Logits of each node's operation, the allowed and the others, and of each edge; 0 for
+            nodes that a graph does not have, for a first node that is fixed, and where no edge
+            is free.
+        """
+        rows, steps = len(latent), archs.max_nodes
+        op = [latent.new_zeros(rows, self.num_ops)] * steps
+        if not _fixed(rules):
+            op[0] = self._op_logits(latent, self._told(latent))
+        edges = [latent.new_zeros(rows, steps)] * steps
+        for step, (of_op, of_edges) in enumerate(self._forced(latent, archs, rules, way), start=1):
+            missing = rows - len(of_op)
+            op[step] = nn.functional.pad(of_op, (0, 0, 0, missing))
+            if of_edges is not None:
+                edges[step] = nn.functional.pad(of_edges, (0, steps - step, 0, missing))
+        return torch.stack(op, dim=1), torch.stack(edges, dim=2)
+
+    def _forced(
+        self,
+        latent: Float[Tensor, "row latent"],
+        archs: ArchitectureBatch,
+        rules: Rules,
+        way: Int[Tensor, " row"],
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield what the heads say of each node after the first, each graph fed its own past.
+
+        Logits of its operation and of edges to it, None if none is free; for the graphs that have
+        the node, which come first.
+        """
         told, steps = self._told(latent), archs.max_nodes
-        log_op, log_edges = [self._first_op(latent, archs.ops[:, 0], rules, way)], []
-        log_edges.append(torch.zeros_like(log_op[0]))
         state = self._started(latent, archs.ops[:, 0])
         weights = self._weights()
         # Graphs drop out from the end as they are complete.
@@ -158,29 +213,14 @@ class SequentialDecoder(nn.Module):
         for step, rows in enumerate(alive.tolist(), start=1):
             if not rows:
                 break
-            now, edges, mine = told[:rows], archs.adj[:rows], way[:rows]
-            read = self._read(state[:rows], edges[:, :step, :step], weights)
-            op = archs.ops[:rows, step]
-            logits = self._op_logits(read.graph, now).masked_fill(
-                ~rules.allowed[mine, step], -torch.inf
-            )
-            found = logits.log_softmax(dim=1).gather(1, op[:, None])[:, 0]  # eq. 6
-            log_op.append(_padded(found, len(latent)))
-            new = self._initial(op, read.begin, now)
-            free = rules.free[mine, :step, step]
-            if bool(free.any()):
-                logits = self._edge_logits(read, new, now)
-                there = edges[:, :step, step].to(logits.dtype)
-                lost = nn.functional.binary_cross_entropy_with_logits(
-                    logits, there, weight=free.to(logits.dtype), reduction="none"
-                )  # eq. 8
-                log_edges.append(_padded(-lost.sum(dim=1), len(latent)))
-            else:
-                log_edges.append(torch.zeros_like(log_op[0]))
+            now = told[:rows]
+            read = self._read(state[:rows], archs.adj[:rows, :step, :step], weights)
+            new = self._initial(archs.ops[:rows, step], read.begin, now)
+            free = bool(rules.free[way[:rows], :step, step].any())
+            edges = self._edge_logits(read, new, now) if free else None
+            yield self._op_logits(read.graph, now), edges
             if step + 1 < steps:
                 state = torch.cat([read.state, new[:, None]], dim=1)
-        fill = [torch.zeros_like(log_op[0])] * (steps - len(log_op))
-        return torch.stack(log_op + fill, dim=1), torch.stack(log_edges + fill, dim=1)
 
     @torch.no_grad()
     def draw(
@@ -268,11 +308,10 @@ class SequentialDecoder(nn.Module):
         way: Int[Tensor, " row"],
     ) -> Float[Tensor, " row"]:
         """Log-probability of the first node's operation; 0 where the layout fixes it."""
-        allowed = rules.allowed[:, 0]
-        if bool((allowed.sum(dim=1) == 1).all()):
+        if _fixed(rules):
             return torch.zeros_like(latent[:, 0])
         logits = self._op_logits(latent, self._told(latent))  # h_G = z before there is a graph
-        logits = logits.masked_fill(~allowed[way], -torch.inf)
+        logits = logits.masked_fill(~rules.allowed[way, 0], -torch.inf)
         return logits.log_softmax(dim=1).gather(1, op[:, None])[:, 0]
 
     def _started(
@@ -340,6 +379,11 @@ class SequentialDecoder(nn.Module):
         shared = nn.functional.linear(torch.cat([new, read.graph], dim=1), of_rest) + told.edges
         out: Tensor = second((read.nodes + shared[:, None]).relu_())
         return out[..., 0]
+
+
+def _fixed(rules: Rules) -> bool:
+    """Tell whether the first node's operation is always the same."""
+    return bool((rules.allowed[:, 0].sum(dim=1) == 1).all())
 
 
 def _padded(values: Float[Tensor, " alive"], rows: int) -> Float[Tensor, " row"]:
