@@ -36,5 +36,5 @@ def test_an_error_comes_out_as_it_is():
 
 
 def test_a_killed_process_is_noticed():
-    with pytest.raises(RuntimeError, match="worker process died .exit code -9.*give the command"):
+    with pytest.raises(RuntimeError, match=r"worker process died .exit code -9.*give the command"):
         list(share_out(TASKS, die, 2))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from netwright.cli import fit as cli_fit
 from netwright.cli import gnn2gnn as cli_gnn2gnn
 from netwright.cli import svge
 from netwright.cli.comparing import (
@@ -22,9 +23,10 @@ from netwright.cli.comparing import (
 from netwright.cli.options import Json, Quiet, settings
 from netwright.files import write_atomic
 from netwright.reproductions import gnn2gnn
-from netwright.reproductions.experiment import Experiment, run_folder
+from netwright.reproductions.experiment import Experiment, default_tables, run_folder
 from netwright.reproductions.gnn2gnn_search import comparison
 from netwright.reproductions.graphpnas import ITEMS, SCALES, reproduction, runs_of
+from netwright.reproductions.graphpnas_fits import fit_config, fits_of
 from netwright.reproductions.latent_path import latent_path
 from netwright.reproductions.svge import Cell
 from netwright.reproductions.svge_search import shown_path, spaces_of, table3
@@ -145,21 +147,37 @@ def reproduce(
         return
     flags = {"seeds": seeds, "first_seed": first_seed}
     changes: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    small = "-smoke" if scale == "smoke" else ""
+    fits = Path()
     if paper == "gnn2gnn":
         values = comparison(gnn2gnn.scale_of(scale)) | changes
         stem = "gnn2gnn-search"
     else:
-        values = reproduction(item, scale) | changes
         stem = runs_of(item)
+        fits = (run or Path("runs") / f"graphpnas{small}").with_name(f"graphpnas-fits{small}")
+        values = reproduction(item, scale, fits=fits) | changes
     described = _only(Experiment.parse(values), only or ())
+    if paper == "graphpnas":
+        _fit(described, fits, tables or default_tables(), smoke=bool(small), quiet=quiet)
     name = f"{paper}-{item}" + ("" if scale == "laptop" else f"-{scale}")
     shown = (
         changes | ({} if scale == "laptop" else {"scale": scale}) | ({"only": only} if only else {})
     )
     command = ["netwright", "reproduce", paper, item, *as_options(shown)]
     # Finished runs of one scale serve the other; those of the smoke scale have other settings.
-    folder = run or Path("runs") / (stem + ("-smoke" if scale == "smoke" else ""))
+    folder = run or Path("runs") / f"{stem}{small}"
     carry(described, name, folder, tables, out, command, workers=workers, json=json, quiet=quiet)
+
+
+def _fit(described: Experiment, folder: Path, tables: Path, *, smoke: bool, quiet: bool) -> None:
+    """Make the fits that methods search in, or go on with them."""
+    for name, space in fits_of(described, folder):
+        config = fit_config(name, space, tables, smoke=smoke)
+        opened = cli_fit.open_run(folder / f"{name}-{space}", config)
+        prepared = cli_fit.make(config)
+        state = opened.state()
+        if state is None or not prepared.finished_in(state):
+            cli_fit.execute(opened, prepared, f"{name} on {space}", quiet=quiet)
 
 
 def _only(described: Experiment, words: Sequence[str]) -> Experiment:

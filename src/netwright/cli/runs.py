@@ -15,7 +15,7 @@ from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.samples import update_samples
 from netwright.config.base import CustomConfig, SpaceConfig, merge
 from netwright.config.objects import make_design, make_evaluator, make_initial, make_space
-from netwright.config.schema import RunConfig, TableConfig, TrainConfig, ZeroCostConfig
+from netwright.config.schema import METHODS, RunConfig, TableConfig, TrainConfig, ZeroCostConfig
 from netwright.config.searchers import make_searcher, model_of
 from netwright.evaluation import Evaluator
 from netwright.evaluators.isolated import Isolated
@@ -47,13 +47,11 @@ def search(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(
-            "--method", "-m", help="graphpnas, local, random, latent-bo, or file.py:NAME."
-        ),
+        typer.Option("--method", "-m", help=f"{', '.join(METHODS)}, or file.py:NAME."),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="The fit (`netwright fit`) in whose latent space latent-bo searches."),
+        typer.Option(help="The fit (`netwright fit`) that latent-bo or agnet starts from."),
     ] = None,
     evaluator: Annotated[
         str | None,

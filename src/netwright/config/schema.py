@@ -12,10 +12,17 @@ from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, model_va
 
 from netwright.config.base import CustomConfig, Described, NamedSettings, SpaceConfig, Strict, named
 from netwright.config.methods.adversarial import AdversarialSearchConfig
+from netwright.config.methods.agnet import AGNetConfig
+from netwright.config.methods.bananas import BananasConfig
+from netwright.config.methods.bohb import BohbConfig
+from netwright.config.methods.controller import ControllerConfig
+from netwright.config.methods.evolution import EvolutionConfig
 from netwright.config.methods.graphpnas import GraphPNASConfig
 from netwright.config.methods.latent import LatentConfig
 from netwright.config.methods.local import LocalConfig
+from netwright.config.methods.predictor import PredictorConfig
 from netwright.config.methods.random import RandomConfig
+from netwright.config.methods.random_graphs import RandomGraphConfig
 from netwright.evaluators.train import Clock
 from netwright.evaluators.zero_cost import ScoreName
 from netwright.search import Mode
@@ -67,8 +74,15 @@ class ZeroCostConfig(Strict):
 METHODS: dict[str, type[NamedSettings]] = {
     "random": RandomConfig,
     "local": LocalConfig,
+    "evolution": EvolutionConfig,
+    "bananas": BananasConfig,
+    "predictor": PredictorConfig,
+    "bohb": BohbConfig,
+    "random-graph": RandomGraphConfig,
+    "rnn": ControllerConfig,
     "graphpnas": GraphPNASConfig,
     "latent-bo": LatentConfig,
+    "agnet": AGNetConfig,
     "gnn2gnn": AdversarialSearchConfig,
 }
 EVALUATORS: dict[str, type[BaseModel]] = {

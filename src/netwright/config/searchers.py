@@ -6,7 +6,20 @@ from collections.abc import Callable
 import torch
 
 from netwright.config.base import CustomConfig, NamedSettings
-from netwright.config.methods import adversarial, graphpnas, latent, local, random
+from netwright.config.methods import (
+    adversarial,
+    agnet,
+    bananas,
+    bohb,
+    controller,
+    evolution,
+    graphpnas,
+    latent,
+    local,
+    predictor,
+    random,
+    random_graphs,
+)
 from netwright.config.objects import call, load_object
 from netwright.runs.fits import FitRun
 from netwright.searchers.base import Searcher
@@ -16,8 +29,15 @@ from netwright.spaces.base import SearchSpace
 MAKERS: dict[type[NamedSettings], Callable[..., Searcher]] = {
     random.RandomConfig: random.make,
     local.LocalConfig: local.make,
+    evolution.EvolutionConfig: evolution.make,
+    bananas.BananasConfig: bananas.make,
+    predictor.PredictorConfig: predictor.make,
+    bohb.BohbConfig: bohb.make,
+    random_graphs.RandomGraphConfig: random_graphs.make,
+    controller.ControllerConfig: controller.make,
     graphpnas.GraphPNASConfig: graphpnas.make,
     latent.LatentConfig: latent.make,
+    agnet.AGNetConfig: agnet.make,
     adversarial.AdversarialSearchConfig: adversarial.make,
 }
 

@@ -109,7 +109,8 @@ def _planned(experiment: Experiment, cell: Cell, folder: Path, tables: Path) -> 
     space = make_space(config.space)
     table = _table(config)
     table.require(space)
-    for column in (cell.benchmark.metric, *cell.benchmark.report.values()):
+    rungs = cell.benchmark.rungs if cell.method.eta else ()
+    for column in (cell.benchmark.metric, *cell.benchmark.report.values(), *rungs):
         table.column(column)
     make_searcher(config.method, space, rng=stream(0, "searcher/init"))
     searches = []

@@ -8,6 +8,7 @@ searched with; reported is always the accuracy after 200.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from netwright.reproductions.graphpnas_methods import methods_of, smoke_of
 from netwright.reproductions.graphpnas_published import (
@@ -21,6 +22,8 @@ from netwright.reproductions.graphpnas_published import (
     published_table5,
 )
 
+#: Where the fits that some methods search in are by default.
+FITS_IN = Path("runs") / "graphpnas-fits"
 SCALES = ("laptop", "paper", "smoke")
 
 #: What two cores make of the methods that take long, in about an hour a row: by space and method,
@@ -39,7 +42,7 @@ _LAPTOP: dict[str, dict[str, Settings]] = {
 }
 
 
-def reproduction(item: str, scale: str = "laptop") -> Settings:
+def reproduction(item: str, scale: str = "laptop", *, fits: Path = FITS_IN) -> Settings:
     """Return the experiment that makes a table or figure again, as `Experiment.parse` takes it.
 
     Args:
@@ -47,13 +50,14 @@ def reproduction(item: str, scale: str = "laptop") -> Settings:
         scale: "paper" has all methods on all benchmarks; "laptop" leaves out what two cores do not
             finish in an hour a row; "smoke" takes seconds. Methods that learn a network have 10 or
             20 seeds, the others 50.
+        fits: The folder of the fits that some methods search in.
 
     Raises:
         ValueError: If there is no such item.
     """
     if item not in ITEMS:
         raise ValueError(f"GraphPNAS has no {item!r} here: use one of {', '.join(ITEMS)}")
-    described = ITEMS[item]() | {"seeds": 50, "baseline": "GraphPNAS, best"}
+    described = ITEMS[item](fits) | {"seeds": 50, "baseline": "GraphPNAS, best"}
     if scale == "smoke":
         return _smoke(described)
     return _laptop(described) if scale == "laptop" else described
@@ -76,7 +80,7 @@ def _laptop(described: Settings) -> Settings:
     return described | {"methods": methods}
 
 
-def table4() -> Settings:
+def table4(fits: Path) -> Settings:
     """Test error of the best architecture on NAS-Bench-101, and the ablation beside it."""
     return {
         "title": "GraphPNAS, Table 4: NAS-Bench-101",
@@ -87,20 +91,20 @@ def table4() -> Settings:
         "not have. Rows of `nasbench101-test-as-signal` are an ablation that searches on the test "
         "accuracy itself. Rows of preset quoted stand as the paper has them.",
         "benchmarks": [_nasbench101(), _test_as_signal()],
-        "methods": methods_of("nasbench101"),
+        "methods": methods_of("nasbench101", fits),
         "published": published_table4(),
     }
 
 
-def fig2() -> Settings:
+def fig2(fits: Path) -> Settings:
     """The curves of the same searches: test error of the incumbent against evaluations."""
-    return table4() | {
+    return table4(fits) | {
         "title": "GraphPNAS, Figure 2: test error against evaluations on NAS-Bench-101",
         "benchmarks": [_nasbench101()],
     }
 
 
-def table5() -> Settings:
+def table5(fits: Path) -> Settings:
     """Validation and test accuracy of the best architecture on NAS-Bench-201."""
     cifar10 = {
         "valid accuracy": "cifar10-valid/valid@200",
@@ -139,12 +143,12 @@ def table5() -> Settings:
             benchmark(C10_12, "cifar10-valid/valid@12", cifar10),
             benchmark(C100, "cifar100/valid@200", cifar100),
         ],
-        "methods": methods_of("nasbench201"),
+        "methods": methods_of("nasbench201", fits),
         "published": published_table5(),
     }
 
 
-ITEMS: dict[str, Callable[[], Settings]] = {"table4": table4, "table5": table5, "fig2": fig2}
+ITEMS: dict[str, Callable[[Path], Settings]] = {"table4": table4, "table5": table5, "fig2": fig2}
 
 
 def _nasbench101() -> Settings:

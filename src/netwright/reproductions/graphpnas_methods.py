@@ -1,6 +1,9 @@
 """The search methods of [GraphPNAS] Tables 4 and 5, by space, with the settings of each."""
 
+from pathlib import Path
 from typing import Any
+
+from netwright.reproductions.graphpnas_published import C10, C100
 
 Settings = dict[str, Any]
 
@@ -36,33 +39,100 @@ PRESETS: dict[str, dict[str, tuple[Settings, int]]] = {
     },
 }
 
-#: Searches of methods that learn a network, which take longer.
+#: Seeds of methods that learn a network; the others have as many as the experiment.
 _LEARNERS = 20
-#: Where the fits that some methods search in are, in the folder of runs.
-FITS = "{runs}/{fit}-{space}"
+_FEW = 10  # of those that take longest
 
 #: What makes a method quick, by its name: the smallest scale shows that everything works.
 SMOKE: dict[str, Settings] = {
     "graphpnas": {"hidden": 8, "rounds": 1, "mixtures": 2, "epochs": 1},
+    "rnn": {"hidden": 8, "epochs": 1},
+    "bananas": {"initial": 4, "epochs": 2},
+    "predictor": {"initial": 6, "pool": 50},
+    "latent-bo": {"initial": 4, "pool": 50},
+    "agnet": {"initial": 4, "update_every": 4, "epochs": 1, "pool": 10},
 }
 
 
-def methods_of(space: str) -> list[Settings]:
-    """Return all methods that search a space, as an experiment has them."""
-    entries = [
+def methods_of(space: str, fits: Path) -> list[Settings]:
+    """Return all methods that search a space, as an experiment has them.
+
+    Args:
+        space: "nasbench101" or "nasbench201".
+        fits: The folder of the fits that some search in, ``FIT-SPACE``.
+    """
+    everywhere = [
         *(_graphpnas(space, preset) for preset in PRESETS[space]),
         {"name": "random search", "method": "random", "batch_size": 100},
         {"name": "local search", "method": "local", "batch_size": 1},
+        _local_full(),
+        {"name": "evolution", "method": "evolution", "batch_size": 1},
+        {"name": "BANANAS", "method": "bananas", "batch_size": 10, "seeds": _LEARNERS},
+        _controller(space, "paper"),
+        _controller(space, "best"),
+        _predictor(space),
+        _arch2vec(fits),
+        _agnet(fits),
     ]
-    return entries + (_without_none() if space == "nasbench201" else [])
+    return everywhere + (_of_cells() if space == "nasbench101" else _of_operations())
+
+
+def _local_full() -> Settings:
+    method = {"name": "local", "neighbourhood": "full"}
+    return {"name": "local search", "preset": "full", "method": method, "batch_size": 1}
+
+
+def _controller(space: str, preset: str) -> Settings:
+    method: Settings = {"name": "rnn", "preset": preset}
+    if preset == "best" and space == "nasbench101":
+        method["explorer"] = {"p": 0.5}  # as GraphPNAS's
+    size = 10 if preset == "paper" else 5
+    entry = {"name": "RNN (RL)", "preset": preset, "method": method, "batch_size": size}
+    return {**entry, "seeds": _FEW if preset == "paper" else _LEARNERS}
+
+
+def _predictor(space: str) -> Settings:
+    """What it learns from is two thirds of the 150 published for it, or half of 100."""
+    method = {"name": "predictor", "initial": 100 if space == "nasbench101" else 50}
+    return {"name": "GCN Pred", "method": method, "batch_size": 50, "seeds": _FEW}
+
+
+def _arch2vec(fits: Path) -> Settings:
+    method = {"name": "latent-bo", "preset": "arch2vec", "model": str(fits / "arch2vec-{space}")}
+    return {"name": "Arch2Vec", "method": method, "batch_size": 5, "seeds": _FEW}
+
+
+def _agnet(fits: Path) -> Settings:
+    method = {"name": "agnet", "model": str(fits / "agnet-{space}")}
+    return {"name": "AG-Net-like", "method": method, "batch_size": 16, "seeds": _FEW}
+
+
+def _of_cells() -> list[Settings]:
+    """Models of random graphs; BOHB's model without early stopping, for lack of columns."""
+    entries: list[Settings] = [{"name": "BOHB's model", "method": "bohb", "batch_size": 10}]
+    for graphs in ("er", "ws", "ba"):
+        for estimator, what in (("topk", "Top-K"), ("best", "BEST")):
+            method = {"name": "random-graph", "graphs": graphs, "estimator": estimator}
+            name = f"{graphs.upper()}-{what}"
+            entries.append({"name": name, "method": method, "batch_size": 10})
+    return entries
+
+
+def _of_operations() -> list[Settings]:
+    """Methods that leave ``none`` out, and BOHB with early stopping."""
+    halving = {"eta": 3, "proposals": 270}  # in batches of 27, 10.6 full trainings each
+    bohb = {"name": "BOHB-like", "method": "bohb", "batch_size": 27, **halving}
+    return [*_without_none(), {**bohb, "benchmarks": [C10, C100]}]
 
 
 def smoke_of(entry: Settings) -> Settings:
     """Return a method for the smallest scale."""
     method = entry["method"]
-    small = SMOKE.get(method["name"], {}) if isinstance(method, dict) else {}
-    size = min(entry["batch_size"], 5)
-    return {**entry, "method": {**method, **small} if small else method, "batch_size": size}
+    if isinstance(method, str):
+        method = {"name": method}
+    method = {**method, **SMOKE.get(method["name"], {})}
+    small = {"proposals": 36} if "proposals" in entry else {}
+    return {**entry, "method": method, "batch_size": min(entry["batch_size"], 5), **small}
 
 
 def _graphpnas(space: str, preset: str) -> Settings:
@@ -72,7 +142,7 @@ def _graphpnas(space: str, preset: str) -> Settings:
         "preset": preset,
         "method": {"name": "graphpnas", **settings},
         "batch_size": batch_size,
-        "seeds": _LEARNERS if preset == "best" else 10,
+        "seeds": _LEARNERS if preset == "best" else _FEW,
     }
 
 
