@@ -84,6 +84,24 @@ def test_the_decoder_leans_to_the_best_of_what_was_told():
     assert reached[opposite] < 0.35
 
 
+def test_a_weight_is_the_chance_of_a_draw_and_the_weight_of_its_loss():
+    known = SPACE.enumerate()[torch.tensor([0, 13, 26])]  # of quality 0, 1/2 and 1
+    searcher, drawn = make(SPACE, rng=stream(0, "start"), epochs=400, prediction=0.0), []
+
+    def forward(latent, archs):
+        drawn.append(contract.quality(archs))
+        nothing = 0 * next(searcher.generator.decoders.parameters()).sum()
+        return nothing + torch.ones(len(latent)), nothing + torch.zeros(len(latent))
+
+    searcher._model.forward = forward
+    searcher.tell(known, quality(known), rng=stream(0, "tell"))
+    weights = rank_weights(3, 0.01).flip(0)  # worst first, as the three are
+    rows = (2 * torch.cat(drawn)).round().long()
+    share = torch.bincount(rows, minlength=3) / len(rows)
+    torch.testing.assert_close(share, weights / weights.sum(), atol=0.02, rtol=0)
+    assert searcher.stats()["loss"] == pytest.approx(float(weights[rows].mean()), rel=1e-4)
+
+
 def test_without_a_tilt_the_decoder_learns_all_alike():
     known = SPACE.enumerate()[::2]
     searcher = taught(quality, known=known, prediction=0.0, epochs=20, tilt=1e6)
