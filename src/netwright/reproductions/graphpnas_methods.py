@@ -72,7 +72,7 @@ def methods_of(space: str, fits: Path) -> list[Settings]:
         _controller(space, "best"),
         _predictor(space),
         _arch2vec(fits),
-        _agnet(fits),
+        _agnet(space, fits),
     ]
     return everywhere + (_of_cells() if space == "nasbench101" else _of_operations())
 
@@ -102,8 +102,9 @@ def _arch2vec(fits: Path) -> Settings:
     return {"name": "Arch2Vec", "method": method, "batch_size": 5, "seeds": _FEW}
 
 
-def _agnet(fits: Path) -> Settings:
-    method = {"name": "agnet", "model": str(fits / "agnet-{space}")}
+def _agnet(space: str, fits: Path) -> Settings:
+    epochs = 15 if space == "nasbench101" else 30  # as in its paper
+    method = {"name": "agnet", "model": str(fits / "agnet-{space}"), "epochs": epochs}
     return {"name": "AG-Net-like", "method": method, "batch_size": 16, "seeds": _FEW}
 
 

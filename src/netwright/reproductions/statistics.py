@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
-from scipy.stats import rankdata, wilcoxon
 
 _Values = NDArray[np.float64]
 
@@ -32,6 +31,8 @@ def wilcoxon_p(differences: Sequence[float]) -> float | None:
     Returns:
         The p-value; None for fewer than two pairs.
     """
+    from scipy.stats import wilcoxon  # takes a second to import
+
     apart: _Values = np.asarray(differences, dtype=float)
     if len(apart) < 2:
         return None
@@ -66,6 +67,8 @@ def mean_ranks(values: Sequence[Sequence[float]], *, larger_is_better: bool) -> 
             shortest row, and only these count.
         larger_is_better: Whether it is.
     """
+    from scipy.stats import rankdata  # as above
+
     common = min(len(row) for row in values)
     table: _Values = np.array([row[:common] for row in values], dtype=float)
     # a method that has nothing yet is the worst
