@@ -9,6 +9,7 @@ from netwright.spaces.base import SearchSpace
 from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.nasbenchgraph import NASBenchGraph
 from netwright.spaces.nats_pruned import NATSPruned
 from netwright.spaces.toy import Toy
 from netwright.testing.spaces import SPACE_CHECKS, check_space
@@ -25,6 +26,8 @@ SPACES = {
     "enas of 1 layer": lambda: ENAS(1),
     "enas of 3 layers": lambda: ENAS(3),
     "enas of 12 layers": lambda: ENAS(12),
+    "nasbenchgraph": NASBenchGraph,
+    "nasbenchgraph of proteins": lambda: NASBenchGraph(proteins=True),
 }
 
 
