@@ -235,6 +235,10 @@ def test_proposals_on_nasbench101_are_cells():
     found = searcher.ask(5, rng=rng)
     assert found.origin == ("model",) * 5
     assert space.is_valid(found.archs).all()
+    good, bad = searcher.model()  # candidates are compared as what they are when pruned
+    ranked = searcher.decisions.encode(searcher._candidates(good, bad, rng)(1).archs)
+    assert len(ranked) == 64
+    assert ((good.log_prob(ranked) - bad.log_prob(ranked)).diff() <= 1e-9).all()
 
 
 def test_settings():
