@@ -76,7 +76,7 @@ class GraphNetworkPredictor:
     """
 
     #: How it is trained unless told otherwise.
-    TRAINING = Training(epochs=75, batch_size=10, learning_rate=1e-3, schedule="cosine")
+    TRAINING = Training(epochs=75, batch_size=10, learning_rate=3e-3, schedule="cosine")
 
     def __init__(
         self,
