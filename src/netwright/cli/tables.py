@@ -10,8 +10,10 @@ from netwright.cli.build import build, say_agreement
 from netwright.cli.options import Json, Quiet, SpaceSettings, settings
 from netwright.cli.output import duration, print_json, say
 from netwright.cli.reading import reading
+from netwright.cli.surrogate import say_surrogate, surrogate
 from netwright.config.base import SpaceConfig
 from netwright.config.objects import make_space
+from netwright.spaces.nasbenchgraph import NASBenchGraph
 from netwright.tables.build import seed_agreement
 from netwright.tables.csv import import_csv, parse_column
 from netwright.tables.derive import Keep
@@ -20,6 +22,7 @@ from netwright.tables.download import download as fetch
 from netwright.tables.format import Table
 from netwright.tables.importers import SPACES, Format, recognise
 from netwright.tables.nasbench101 import import_nasbench101
+from netwright.tables.nasbenchgraph import import_nasbenchgraph
 from netwright.tables.natsbench import import_natsbench
 
 app = typer.Typer(
@@ -27,6 +30,7 @@ app = typer.Typer(
 )
 
 app.command()(build)
+app.command()(surrogate)
 
 TableFile = Annotated[Path, typer.Argument(metavar="FILE", help="A table (.safetensors).")]
 
@@ -92,20 +96,23 @@ def import_table(
     * `nasbench_only108.tfrecord` or `nasbench_full.tfrecord` of NAS-Bench-101;
 
     * NATS-Bench's topology space: the folder `NATS-tss-v1_0-3ffb9-simple` (extracted), or
-      `NATS-tss-v1_0-3ffb9.pickle.pbz2`, or NAS-Bench-201's `.pth`. Nothing in them is executed.
+      `NATS-tss-v1_0-3ffb9.pickle.pbz2`, or NAS-Bench-201's `.pth`. Nothing in them is executed;
+
+    * NAS-Bench-Graph: `nas-bench-graph` for the installed package, or its wheel; with
+      `--set proteins=true` the data set of proteins, which is a table of its own.
 
     `netwright table info` lists the metrics; docs/tables.md says which one to report.
     """
     kind = file_format or recognise(file)
     name = _space_of(kind, space, file)
-    if kind != "csv" and options:
+    if kind not in ("csv", "nasbenchgraph") and options:
         raise ValueError(f"--set is for CSV files: {file} is of all of {name}")
     if kind != "natsbench" and at_epoch:
         raise ValueError(f"--at-epoch is for NATS-Bench, and {file} is {kind}")
     if kind != "csv" and column:
         raise ValueError(f"--column is for CSV files, and {file} is {kind}")
-    if kind == "csv" and all_runs:
-        raise ValueError(f"--all-runs is for official files, and {file} is csv")
+    if kind in ("csv", "nasbenchgraph") and all_runs:
+        raise ValueError(f"--all-runs is for official files of runs, and {file} is {kind}")
     opened = make_space(SpaceConfig(name=name, **settings(options)))
     if out is None:
         out = Path(file.name.split(".")[0] + ".safetensors")
@@ -140,6 +147,16 @@ def import_table(
                     licence=licence or "MIT",
                     all_runs=all_runs,
                     at_epochs=at_epoch or (),
+                    progress=progress,
+                )
+        case "nasbenchgraph":
+            assert isinstance(opened, NASBenchGraph)
+            with reading("architectures", quiet=quiet) as progress:
+                rows = import_nasbenchgraph(
+                    file,
+                    opened,
+                    source=source,
+                    licence=licence or "Apache-2.0",
                     progress=progress,
                 )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -255,6 +272,7 @@ def info(
     for key in ("space", "rows", "bytes", "source", "licence", "checksum", "verified"):
         if key in facts:
             say(f"{key:<9} {facts[key]}")
+    say_surrogate(table)
     say("metrics")
     for name in table.metrics:
         column = table.column(name)

@@ -17,9 +17,10 @@ tensor                    what
 ========================  ==========================================================
 
 The header's metadata are strings: ``format`` (its version), ``space``, ``parameters`` (of the
-space, JSON), ``units`` (of each metric, JSON), ``source``, ``licence``, ``rows`` and ``checksum``:
-the SHA-256 of the header (as JSON with sorted keys, less the checksum itself) and of all that
-follows it.
+space, JSON), ``units`` (of each metric, JSON), ``source``, ``licence``, ``rows``, ``surrogate``
+(how its values were predicted, JSON; only if they were: `netwright.tables.surrogate`) and
+``checksum``: the SHA-256 of the header (as JSON with sorted keys, less the checksum itself) and of
+all that follows it.
 """
 
 import hashlib
@@ -87,12 +88,14 @@ class Rows:
         columns: Metrics by name, ``dataset/split@epochs`` or one word (``parameters``).
         source: Where the measurements come from.
         licence: Theirs.
+        surrogate: How the values were predicted, as JSON values; None if they were measured.
     """
 
     archs: ArchitectureBatch
     columns: Mapping[str, Column]
     source: str
     licence: str
+    surrogate: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.archs):
@@ -125,6 +128,7 @@ class Table:
         licence: Theirs.
         checksum: What `verify` compares with.
         tensors: What the file holds, by name.
+        surrogate: How its values were predicted; None if they were measured.
     """
 
     path: Path
@@ -135,6 +139,7 @@ class Table:
     licence: str
     checksum: str
     tensors: dict[str, Tensor]
+    surrogate: dict[str, Any] | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> "Table":
@@ -179,6 +184,7 @@ class Table:
                 meta["licence"],
                 meta["checksum"],
                 tensors,
+                json.loads(meta["surrogate"]) if "surrogate" in meta else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}): import it again") from error
@@ -216,6 +222,8 @@ class Table:
             "licence": rows.licence,
             "rows": str(len(order)),
         }
+        if rows.surrogate is not None:
+            meta["surrogate"] = json.dumps(rows.surrogate)
         unsigned = save(tensors, metadata=meta)
         meta["checksum"] = _checksum(io.BytesIO(unsigned))
         files.write_atomic(path, save(tensors, metadata=meta))
@@ -329,6 +337,7 @@ class Table:
             "measured": {name: int((~v.isnan()).sum()) for name, v in columns.items()},
             "source": self.source,
             "licence": self.licence,
+            "surrogate": self.surrogate,
             "checksum": self.checksum,
         }
 
