@@ -10,6 +10,9 @@ from torch import Tensor
 
 from netwright.graphs.batch import ArchitectureBatch
 
+#: How the error of an evaluation begins that did not fail, but was not worth more epochs.
+STOPPED = "stopped after "
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -20,7 +23,8 @@ class Evaluation:
             evaluation failed.
         cost: Seconds spent, or the seconds a benchmark reports.
         extras: Further quantities by name (test accuracy, parameters); never shown to a searcher.
-        error: Why the evaluation failed, one line each; None where it did not.
+        error: Why the evaluation failed, one line each; None where it did not. One that begins
+            with `STOPPED` was ended early on purpose.
     """
 
     score: Float[Tensor, " batch"]

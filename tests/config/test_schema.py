@@ -34,7 +34,7 @@ def test_the_resolved_configuration_reads_back_as_itself():
     [
         (
             {"method": "anneal"},
-            "unknown method 'anneal': use one of random, local, graphpnas, latent-bo, gnn2gnn",
+            "unknown method 'anneal': use one of random, local, evolution, ",
         ),
         ({"evaluator": "guess"}, "unknown evaluator 'guess'"),
         ({"budget": 0}, "budget: .*greater than or equal to 1.*given: 0"),

@@ -214,6 +214,17 @@ def test_an_empty_ledger(tmp_path):
     assert not page.all("svg")
 
 
+def test_what_was_stopped_early_did_not_fail(tmp_path):
+    errors = [None, "stopped after 12 epochs", "a", "stopped after 12 epochs"]
+    run = make_run(tmp_path / "a", Toy(), [0.5, math.nan, math.nan, math.nan], errors=errors)
+    page = page_of(run, space=Toy())
+    assert "Failed 1 " in page.text
+    assert "Stopped early 2 " in page.text
+    assert "failed 1, stopped 2" in page.text
+    assert "1 evaluation of 4 failed" in page.text
+    assert len(page.charts["progress"]["datasets"]["failed"]) == 3
+
+
 def test_only_failures(tmp_path):
     run = make_run(tmp_path / "a", Toy(), [math.nan] * 3, errors=["b", "a", "a"])
     page = page_of(run, space=Toy())

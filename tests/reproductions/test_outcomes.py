@@ -135,7 +135,7 @@ def test_there_are_no_hours_where_a_method_does_not_tell():
 def _row(index, score, epochs=None, cost=0.0):
     extras = {} if epochs is None else {"epochs": epochs}
     return LedgerRow(
-        index + 1, 0, index, "", "", "random", "evaluated", score, extras, cost, None, 0.0
+        index + 1, index // 2, index, "", "", "random", "evaluated", score, extras, cost, None, 0.0
     )
 
 
@@ -147,7 +147,7 @@ def test_budgets_of_a_method_that_stops_early_count_full_trainings():
     [cell] = experiment.cells
     rows = [_row(0, None, 1.0), _row(1, 0.5, 5.0), _row(2, None, 1.0), _row(3, 0.7, 5.0)]
     outcome = outcome_of(cell, [rows], {"valid accuracy": 1.0})
-    # after 1, 6, 7 and 12 of 4 epochs each: nothing, 1 and 1/2, 1 and 3/4, 3
+    # steps of two end after 6 and 12 of 4 epochs each: after 1 and 1/2 full trainings, and 3
     found = outcome.at("valid accuracy", 1) + outcome.at("valid accuracy", 2)
     assert math.isnan(found[0])
     assert (found[1], outcome.at("valid accuracy", 3)) == (50.0, [70.0])

@@ -17,7 +17,8 @@ from netwright.config.base import CustomConfig, SpaceConfig, merge
 from netwright.config.objects import make_design, make_evaluator, make_initial, make_space
 from netwright.config.schema import METHODS, RunConfig, TableConfig, TrainConfig, ZeroCostConfig
 from netwright.config.searchers import make_searcher, model_of
-from netwright.evaluation import Evaluator
+from netwright.evaluation import STOPPED, Evaluator
+from netwright.evaluators.halving import Halving
 from netwright.evaluators.isolated import Isolated
 from netwright.report.latent_path import search_path
 from netwright.report.parts import Section
@@ -272,7 +273,7 @@ def execute(run: Run, config: RunConfig, parts: Parts, *, quiet: bool) -> None:
             if isinstance(event, Chunk) and event.status == "evaluated":
                 done, best = done + len(event), run.ledger.best()
                 for number, reason in zip(event.index, event.evaluation.error, strict=True):
-                    if reason is not None:
+                    if reason is not None and not reason.startswith(STOPPED):
                         progress.remark(f"evaluation {number + 1} failed: {reason}")
                 progress.update(done, _best_so_far(best))
 
@@ -368,7 +369,7 @@ def closing(evaluator: Evaluator) -> Iterator[Evaluator]:
     try:
         yield evaluator
     finally:
-        if isinstance(evaluator, Isolated):
+        if isinstance(evaluator, Isolated | Halving):
             evaluator.close()
 
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from netwright.evaluation import Evaluation, Evaluator
+from netwright.evaluation import STOPPED, Evaluation, Evaluator
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.rng import child
 
@@ -101,7 +101,7 @@ class Halving:
                 on = torch.arange(len(here))
             else:
                 on = promoted(found.score.cpu(), self.eta)
-            stopped = f"stopped after {epochs} epoch{'s' * (epochs > 1)}"
+            stopped = f"{STOPPED}{epochs} epoch{'s' * (epochs > 1)}"
             for row, i in enumerate(here.tolist()):
                 error[i] = found.error[row] or (None if row in on else stopped)
             here = here[on.to(device)]

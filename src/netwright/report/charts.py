@@ -70,7 +70,7 @@ def progress(summary: Summary) -> Spec:
             x=x,
             y=alt.value("height"),
             color=alt.value(BAD),
-            tooltip=[alt.Tooltip("reason:N", title="failed"), *told],
+            tooltip=[alt.Tooltip("reason:N", title="no score"), *told],
         )
     )
     best = (

@@ -92,6 +92,8 @@ def _tiles(summary: Summary) -> Markup:
         ("Evaluation cost", words.duration(summary.cost), None),
         ("Elapsed", words.duration(summary.elapsed), None),
     ]
+    if summary.stopped:
+        facts.insert(3, ("Stopped early", f"{len(summary.stopped):,}", None))
     if summary.initial:
         facts.insert(4, ("Known before", f"{summary.initial:,}", None))
     tiles = [

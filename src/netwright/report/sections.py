@@ -47,9 +47,11 @@ def progress(summary: Summary) -> Section:
         _toggle(origin, f"{origin} {n:,}", element("i", cls="dot", style=f"--dot:{ink[origin]}"))
         for origin, n in counts.items()
     ]
-    if summary.failed:
+    if summary.failed or summary.stopped:
+        counted = {"failed": len(summary.failed), "stopped": len(summary.stopped)}
+        said = ", ".join(f"{what} {n:,}" for what, n in counted.items() if n)
         cross = element("i", "×", cls="cross")  # noqa: RUF001 (the mark in the chart)
-        marks.append(_toggle("failed", f"failed {len(summary.failed):,}", cross))
+        marks.append(_toggle("failed", said, cross))
     remarks = [
         "The line is the best score so far.",
         "Each dot is a proposal, coloured by its origin.",

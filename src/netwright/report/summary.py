@@ -78,8 +78,13 @@ class Summary:
 
     @property
     def failed(self) -> list[Row]:
-        """The evaluations without a score."""
-        return [row for row in self.evaluated if is_failed(row)]
+        """The evaluations without a score, but for those that were stopped on purpose."""
+        return [row for row in self.evaluated if is_failed(row) and not row.stopped]
+
+    @property
+    def stopped(self) -> list[Row]:
+        """The evaluations that were ended early, as not worth more epochs."""
+        return [row for row in self.evaluated if row.stopped]
 
     @property
     def initial(self) -> int:

@@ -122,8 +122,11 @@ def _last_of(paid: Sequence[LedgerRow], cell: Cell) -> list[int]:
     if cell.method.eta is None:
         return list(range(min(len(paid), most)))
     epochs = int(cell.benchmark.metric.rpartition("@")[2])
-    done = spent([row.extras for row in paid], epochs=epochs)
-    return [int(np.searchsorted(done, b + 1e-9, side="right")) - 1 for b in range(1, most + 1)]
+    done = np.array(spent([row.extras for row in paid], epochs=epochs))
+    # who goes on is known once all of a step have been trained a little
+    whole = [i for i, row in enumerate(paid) if [r.step for r in paid[i + 1 : i + 2]] != [row.step]]
+    covered = np.searchsorted(done[whole], np.arange(1, most + 1) + 1e-9, side="right")
+    return [-1 if n == 0 else whole[n - 1] for n in covered.tolist()]
 
 
 def incumbents(scores: Sequence[float | None]) -> list[int]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from netwright.evaluation import STOPPED
 from netwright.search import Chunk, Step
 
 SCHEMA_VERSION = 1
@@ -80,6 +81,11 @@ class Row:
     cost: float
     error: str | None
     finished: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the evaluation was ended early on purpose."""
+        return self.error is not None and self.error.startswith(STOPPED)
 
 
 @dataclass(frozen=True)
