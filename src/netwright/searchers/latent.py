@@ -12,7 +12,7 @@ decoded, and what they decode to is evaluated. Four settings:
 * ``candidates = "space"``: the same, but architectures are drawn from the space instead of being
   decoded, for a space of which only some members can be evaluated.
 * ``candidates = "fixed"``: the same members of the space for every batch and every search, encoded
-  once: all of them if they can be listed and are no more than ``pool``, else a sample of that size.
+  once: ``pool`` of them, drawn alike if the space can be listed, or all if it has no more.
 
 With ``candidates = "fixed"``, ``surrogate = "dngo"`` and ``node_mean = True`` this is the search of
 [Yan2020], arch2vec: a cell is the mean of the latent vectors of its nodes, and a batch the best
@@ -237,13 +237,9 @@ class LatentSearch:
     def _all_members(self) -> _Members:
         """Return the candidates that are always the same; encode them once."""
         if self._members is None:
-            space, pool = self.space, self.options.pool
-            if isinstance(space, Enumerable) and space.size <= pool:
-                archs = space.enumerate()
-            else:
-                archs = space.sample(pool, rng=stream(0, "latent/members"))
-            archs = distinct_members(space, archs).pad(space.layout.max_nodes)
-            self._members = _Members(archs, space.keys(archs), self._encode(archs))
+            archs = _distinct(self.space, self.options.pool, rng=stream(0, "latent/members"))
+            archs = archs.pad(self.space.layout.max_nodes)
+            self._members = _Members(archs, self.space.keys(archs), self._encode(archs))
         return self._members
 
     def _choose(
@@ -414,6 +410,20 @@ def _coordinates(generator: HasLatent, *, node_mean: bool) -> int:
             "leave node_mean out"
         )
     return generator.node_latent
+
+
+def _distinct(space: SearchSpace, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
+    """Return ``n`` distinct architectures of a space, or all if there are no more."""
+    if isinstance(space, Enumerable):
+        archs = distinct_members(space, space.enumerate())
+        return archs if len(archs) <= n else archs[torch.randperm(len(archs), generator=rng)[:n]]
+    archs = ArchitectureBatch.empty(space.layout.max_nodes)
+    for _ in range(_PASSES):
+        archs = ArchitectureBatch.cat([archs, space.sample(2 * n, rng=rng)])
+        archs = distinct_members(space, archs)
+        if len(archs) >= n:
+            break
+    return archs[:n]
 
 
 def _pairs(keys: Tensor) -> list[_Key]:
