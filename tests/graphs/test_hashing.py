@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from netwright.graphs import dag, hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.rng import stream
+from netwright.spaces.nasbench101 import NASBench101
 
 
 def _count(archs):
@@ -113,9 +114,19 @@ def test_graphs_that_colour_refinement_merges(name, monkeypatch):
     copies = pair[torch.arange(2).repeat(8)]
     moved = dag.reorder(copies, dag.random_order(copies, rng=stream(0, "orders")))
     assert torch.equal(hashing.keys(moved), key.repeat(8, 1))
-    monkeypatch.setattr(hashing, "_MARKS", 0)  # colour refinement alone
-    key = hashing.keys(pair)
+    monkeypatch.setattr(hashing, "_MARKS", 0)  # colour refinement alone, nothing remembered
+    key = hashing.keys(pair[torch.arange(8) % 2])[:2]
     assert torch.equal(key[0], key[1])
+
+
+def test_keys_that_are_remembered_are_those_that_are_computed():
+    archs = NASBench101().sample(60, rng=stream(0, "cells"))
+    whole = hashing.keys(archs)
+    for size in (1, 3, 1):  # new, and remembered
+        few = [hashing.keys(archs[i : i + size]) for i in range(0, 60, size)]
+        assert torch.equal(torch.cat(few), whole)
+    padded = archs.pad(9)
+    assert torch.equal(hashing.keys(padded[:2]), whole[:2])
 
 
 def test_many_equal_parts_stay_cheap():
