@@ -132,6 +132,19 @@ def test_intervals_are_wide_only_where_noise_is(cells):
     assert float(found.sd[bad].mean()) > 4 * float(found.sd[~bad].mean())
 
 
+def test_skewed_noise_stays_skewed(cells):
+    noise = torch.rand(len(cells), dtype=torch.double, generator=stream(3, "noise")).log()
+    score = smooth(cells) + 5 * NOISE * (noise + 1)  # mean 0; mostly above, sometimes far below
+    ensemble = BoostedEnsemble(trees=30, learning_rate=0.2)
+    ensemble.fit(invariants(cells[:1200], SPACE.layout), score[:1200], rng=stream(0, "fit"))
+    found = ensemble.predict(invariants(cells[1200:], SPACE.layout))
+    assert float((score[1200:] < found.low).double().mean()) < 0.06
+    assert float((score[1200:] > found.high).double().mean()) < 0.06
+    below, above = (found.mean - found.low).mean(), (found.high - found.mean).mean()
+    assert float(below) > 1.5 * float(above)
+    assert abs(float((found.mean - smooth(cells[1200:])).mean())) < 0.5 * NOISE
+
+
 def test_draws_are_measurements(fitted):
     ensemble, found = fitted
     draws = torch.stack([ensemble.draw(found, rng=stream(i, "draw")) for i in range(50)])
