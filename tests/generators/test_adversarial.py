@@ -327,6 +327,7 @@ class TestBadInput:
             dataclasses.replace(RECIPE, **change)
 
 
+@pytest.mark.slow
 def test_generates_what_is_better_than_all_it_saw():
     """Scores are 3x3 convolutions, the best tenth of the space is held out, two seeds."""
     best = (SCORES + 1e-3 * CELLS.num_edges).argsort(descending=True, stable=True)

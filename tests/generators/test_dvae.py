@@ -189,6 +189,7 @@ def test_every_parameter_gets_the_gradient_of_a_difference():
         assert torch.allclose((parameter.grad * direction).sum(), slope, rtol=1e-4, atol=1e-7), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", [GENERATOR_CHECKS, LATENT_CHECKS], ids=["generator", "latent"])
 def test_with_ends_wired_the_contract_holds_too(suite):
     def wired(layout, *, rng):

@@ -104,6 +104,7 @@ def assert_same(one, other):
 # Training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_generator_learns(name):
     recipe = Recipe(80 * 6, batch_size=6, learning_rate=0.02, schedule="cosine")
@@ -401,7 +402,9 @@ def test_a_loss_that_is_not_finite_ends_the_fit_before_the_step(value):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("steps", [1, 3, 5, 8, 14])
+@pytest.mark.parametrize(
+    "steps", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 8, 14))]
+)
 def test_a_fit_goes_on_as_if_it_had_not_stopped(name, steps):
     """After a step, at the end of a period (3), of an epoch (8), in the middle of both."""
     undisturbed = begin(make(name))

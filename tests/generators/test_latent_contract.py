@@ -24,10 +24,24 @@ GENERATORS = {
 }
 
 
-@pytest.mark.parametrize("check", LATENT_CHECKS.values(), ids=LATENT_CHECKS)
+#: To learn takes half a minute with most of them.
+_LONG = pytest.param(LATENT_CHECKS["learns"], id="learns", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        _LONG if name == "learns" else pytest.param(check, id=name)
+        for name, check in LATENT_CHECKS.items()
+    ],
+)
 @pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
 def test_latent_contract(make, check):
     check(make)
+
+
+def test_the_quickest_of_them_learns():
+    LATENT_CHECKS["learns"](GENERATORS["arch2vec"])
 
 
 #: Works on every layout; the others raise on some.

@@ -31,6 +31,7 @@ def test_contract(check):
     check(bananas)
 
 
+@pytest.mark.slow
 def test_it_improves():
     contract.check_improves(partial(bananas, ensemble=LEARNS, parents=2))
 

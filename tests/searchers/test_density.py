@@ -39,6 +39,7 @@ def test_contract(make, check):
     check(make)
 
 
+@pytest.mark.slow
 def test_improves():
     contract.check_improves(partial(density, candidates=16, random=0.0))
 

@@ -24,6 +24,7 @@ def test_contract(check):
     check(evolution)
 
 
+@pytest.mark.slow
 def test_it_improves():
     contract.check_improves(evolution)
 

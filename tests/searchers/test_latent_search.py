@@ -97,6 +97,7 @@ def test_the_optimum_is_found_where_random_search_does_not_come_near(setting):
         assert max(found) >= 0.95
 
 
+@pytest.mark.slow
 def test_random_search_and_random_points_of_the_box_do_not_find_it():
     random, box = [], []
     for seed in range(20):
@@ -115,6 +116,7 @@ def test_lbfgs_from_the_best_candidates_finds_the_optimum_too():
     assert sum(reached) / 2 >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["near", "box"])
 def test_workers_that_are_never_idle_find_it_as_well(setting):
     searcher, rng, waiting, best = make(**SETTINGS[setting]), stream(0, "searcher"), [], 0.0
