@@ -158,6 +158,7 @@ def test_options_of_a_space_travel_with_the_weights(ok):
     assert ok("export", "w.safetensors", "--out", "n.py")["arch"] == f"{cell}:{bits}"
 
 
+@pytest.mark.slow
 def test_an_architecture_is_exported_for_images_as_told(ok, tmp_path):
     told = ["--channels", 1, "--image-size", "9x7", "--classes", 4]
     ok("export", CELL, "--space", "nasbench101", *told)

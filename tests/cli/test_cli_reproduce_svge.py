@@ -64,6 +64,7 @@ def test_table2_and_its_figure_share_their_fits(run, tables, tmp_path):
     assert (tmp_path / "r.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 def test_table3_searches_in_the_latent_spaces_of_table1(run, tables, tmp_path):
     found = reproduced(run, tmp_path, "table3", tables, "--only", "SVGe + BO")
     presets = {row["preset"] for row in found["rows"]}
@@ -79,6 +80,7 @@ def test_table3_searches_in_the_latent_spaces_of_table1(run, tables, tmp_path):
     assert again["rows"] == found["rows"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", ["table4", "table5"])
 def test_extrapolation_trains_on_digits(run, tables, tmp_path, item):
     found = reproduced(run, tmp_path, item, tables)

@@ -140,6 +140,7 @@ def ranking_of(n):
     return Ranking(archs, ("random",) * n, torch.linspace(0.9, 0.8, n), 0.5, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sign", "expected"), [(1, 1.0), (-1, -1.0)])
 def test_correlations_have_the_sign_of_the_truth(sign, expected):
     """Candidates are as good (or as bad) as predicted; parameters have nothing to do with it."""

@@ -267,6 +267,7 @@ for _ in run.execute(make(graphs=1400, period=50), checkpoint_every=0.02):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_fit_that_is_killed_again_and_again_ends_as_one_that_is_left_alone(tmp_path):
     calm = FitRun.create(tmp_path / "calm", CONFIG)
