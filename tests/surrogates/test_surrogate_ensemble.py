@@ -66,7 +66,10 @@ def test_invariants_of_a_cell_by_hand():
     assert x[:5].tolist() == [5, 6, 3, 2, 3]  # nodes, edges, paths, mean and longest length
     assert x[5:10].tolist() == [1, 1, 1, 1, 1]  # one node of each operation
     assert x[10:15].tolist() == [0, 1, 1, 1, 3]  # in-degrees
+    assert x[15:20].tolist() == [0, 1, 1, 1, 3]  # the largest
     assert x[20:25].tolist() == [3, 1, 1, 1, 0]  # out-degrees
+    assert x[25:30].tolist() == [3, 1, 1, 1, 0]  # the largest
+    assert x[30:35].tolist() == [0, 1, 1, 1, 0]  # their products
     edges = torch.zeros(5, 5)
     for pair in ((0, 1), (0, 3), (0, 4), (1, 2), (2, 4), (3, 4)):
         edges[pair] = 1
@@ -77,6 +80,7 @@ def test_invariants_of_a_cell_by_hand():
     assert torch.equal(x[85:110].view(5, 5), joined)
     assert x[110:115].tolist() == [0, 0.5, 0.5, 0.5, 0]  # shares: conv3 and pool feed the output
     assert x[115:120].tolist() == [0, 0.25, 0.25, 0.25, 0]
+    assert x[120:125].tolist() == [0, 0.5, 0.5, 0.5, 0]
     # on the paths: fewest, most and mean number of each operation, and of all nodes
     assert x[125:131].tolist() == [1, 0, 0, 0, 1, 2]
     assert x[131:137].tolist() == [1, 1, 1, 1, 1, 4]
