@@ -190,7 +190,7 @@ ERRORS = [
     ),
     (["reproduce", "svge", "table1"], 1, "there is no table tables/enas.safetensors: make it with"),
     (["reproduce", "svge", "fig2"], 1, "there is no table tables/nasbench101.safetensors: make it"),
-    (["reproduce", "graphpnas", "table5", "--only", "x"], 2, "--only"),
+    (["reproduce", "graphpnas", "table5", "--only", "x"], 2, "no row has 'x'"),
 ]
 
 

@@ -42,7 +42,7 @@ def keys(archs: ArchitectureBatch) -> Int[Tensor, "batch 2"]:
     if 0 < len(archs) <= _FEW and archs.device.type == "cpu":
         parts = zip(archs.ops.long(), archs.adj, archs.num_nodes.tolist(), strict=True)
         pairs = [
-            _key_of(ops[:n].numpy().tobytes(), adj[:n, :n].numpy().tobytes())
+            _key_of(n, ops[: n or 1].numpy().tobytes(), adj[: n or 1, : n or 1].numpy().tobytes())
             for ops, adj, n in parts
         ]
         return torch.tensor(pairs)
@@ -58,11 +58,10 @@ def _keys(
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _key_of(ops: bytes, adj: bytes) -> tuple[int, int]:
-    """Return the key of one graph without padding, from the bytes of its tensors."""
+def _key_of(n: int, ops: bytes, adj: bytes) -> tuple[int, int]:
+    """Return the key of one graph of ``n`` nodes, from the bytes of its tensors."""
     nodes = torch.tensor(list(memoryview(ops).cast("q")), dtype=torch.long)
-    n = len(nodes)
-    edges = torch.tensor(list(adj), dtype=torch.bool).view(n, n)
+    edges = torch.tensor(list(adj), dtype=torch.bool).view(len(nodes), len(nodes))
     [[first, second]] = _keys(nodes[None], edges[None], torch.tensor([n])).tolist()
     return first, second
 
