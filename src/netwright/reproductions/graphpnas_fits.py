@@ -10,7 +10,8 @@ from typing import Any
 from netwright.config.fits import FitConfig
 from netwright.reproductions.experiment import Experiment
 
-#: By name: the method of a fit, its recipe, and of how many graphs of a large space it learns.
+#: By name: the method of a fit, its recipe, and, of a large space, how many graphs it learns and
+#: what else its recipe has.
 FITS: dict[str, dict[str, Any]] = {
     "arch2vec": {"method": "arch2vec", "recipe": {"preset": "paper"}, "limit": 100_000},
     "agnet": {
@@ -18,7 +19,7 @@ FITS: dict[str, dict[str, Any]] = {
             "name": "svge", "hidden": 32, "latent_size": 32, "backward": "none", "kl_weight": 1,
         },
         "recipe": {"preset": "fast", "graphs": 50_000, "batch_size": 128},
-        "limit": None,
+        "large": {"period": 25_000},  # an epoch of a large space is longer than the fit
     },
 }  # fmt: skip
 _SMOKE = {"preset": "fast", "graphs": 512, "batch_size": 64, "valid_graphs": 16}
@@ -47,8 +48,9 @@ def fit_config(name: str, space: str, tables: Path, *, smoke: bool = False) -> F
     data: dict[str, Any] = {}
     if space in _LARGE:
         data = {"table": str(tables / f"{space}.safetensors")}
-        if wanted["limit"] is not None:
+        if "limit" in wanted:
             data["limit"] = wanted["limit"]
-    recipe = _SMOKE if smoke else wanted["recipe"]
+    more = wanted.get("large", {}) if space in _LARGE else {}
+    recipe = _SMOKE if smoke else {**wanted["recipe"], **more}
     values = {"space": space, "method": wanted["method"], "data": data, "recipe": recipe}
     return FitConfig.parse(values)
