@@ -102,11 +102,13 @@ def find(path: Path | str) -> Path:
     """Return the folder of the installed package for its name, which is never imported.
 
     Raises:
-        FileNotFoundError: If it is not installed.
+        FileNotFoundError: If it is not installed, or nothing is at any other path.
     """
     path = Path(path)
-    if path.exists() or str(path) != PACKAGE:
+    if path.exists():
         return path
+    if str(path) != PACKAGE:
+        raise FileNotFoundError(f"nothing is at {path}: name the wheel or the folder of {PACKAGE}")
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
