@@ -102,7 +102,7 @@ def test_a_package_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(nasbenchgraph.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(FileNotFoundError, match=r"pip install 'netwright\[graph\]'"):
         import_nasbenchgraph(PACKAGE, PROTEINS, source="x")
-    with pytest.raises(FileNotFoundError, match="nothing is at cora.bench"):
+    with pytest.raises(FileNotFoundError, match=r"nothing is at cora\.bench"):
         import_nasbenchgraph("cora.bench", PROTEINS, source="x")
 
 

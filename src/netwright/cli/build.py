@@ -28,7 +28,11 @@ from netwright.tables.format import Table, Unit, insist_on_name
 def build(
     space: Annotated[
         str,
-        typer.Option("--space", "-s", help="toy, nasbench101, nasbench201, enas, or file.py:NAME."),
+        typer.Option(
+            "--space",
+            "-s",
+            help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME.",
+        ),
     ],
     evaluator: Annotated[
         str, typer.Option("--evaluator", "-e", help="train, zero-cost, or file.py:NAME.")

@@ -14,10 +14,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON, for 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
 SpaceName = Annotated[
     str,
-    typer.Argument(metavar="SPACE", help="toy, nasbench101, nasbench201, enas, or file.py:NAME."),
+    typer.Argument(
+        metavar="SPACE", help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME."
+    ),
 ]
 SpaceOption = Annotated[
-    str, typer.Option("--space", "-s", help="toy, nasbench101, nasbench201, enas, or file.py:NAME.")
+    str,
+    typer.Option(
+        "--space", "-s", help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -44,7 +44,11 @@ def search(
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option("--space", "-s", help="toy, nasbench101, nasbench201, enas, or file.py:NAME."),
+        typer.Option(
+            "--space",
+            "-s",
+            help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME.",
+        ),
     ] = None,
     method: Annotated[
         str | None,

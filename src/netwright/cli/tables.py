@@ -45,8 +45,8 @@ def import_table(
         typer.Option(
             "--space",
             "-s",
-            help="For CSV: toy, nasbench101, nasbench201, enas, or file.py:NAME. Official files "
-            "have one of their own.",
+            help="For CSV: toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME. "
+            "Official files have one of their own.",
         ),
     ] = None,
     out: Annotated[
