@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from netwright.cli.runs import stored_config
+from netwright.cli.pages import stored_config
 from netwright.cli.samples import DRAWS, draw_samples
 from netwright.config.objects import make_space
 from netwright.config.searchers import make_searcher

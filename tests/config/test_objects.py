@@ -16,6 +16,7 @@ from netwright.config.objects import (
     make_initial,
     make_recipe,
     make_space,
+    space_of,
 )
 from netwright.config.schema import InitialConfig, TrainConfig
 from netwright.config.searchers import make_searcher
@@ -26,6 +27,7 @@ from netwright.searchers.random import RandomSearch
 from netwright.searchers.reinforce import Reinforce, ReinforceOptions
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.nasbenchgraph import NASBenchGraph
 from netwright.spaces.toy import Toy
 from netwright.tables.format import Column, Rows, Table
 
@@ -262,3 +264,32 @@ def test_a_space_cut_down_to_a_table(tmp_path):
     assert sorted(space.to_text(space.enumerate())) == sorted(Toy().to_text(some))
     with pytest.raises(FileNotFoundError, match="no table at"):
         make_space(SpaceConfig(name="toy", known=tmp_path / "none"))
+
+
+class TestSpaceOfATable:
+    """What is not named is searched in the space of the table."""
+
+    def table(self, path, space):
+        archs = space.sample(1, rng=stream(0, "archs"))
+        columns = {"mine/valid@1": Column(torch.ones(1))}
+        Table.write(path, space, Rows(archs, columns, "made", "none"))
+        return Table.open(path)
+
+    @pytest.mark.parametrize(
+        "space", [NASBench101(), NASBench101(max_nodes=5, max_edges=7), NASBench201(), Toy()]
+    )
+    def test_is_the_one_it_was_made_of(self, tmp_path, space):
+        table = self.table(tmp_path / "x.safetensors", space)
+        found = make_space(SpaceConfig.model_validate(space_of(table)))
+        assert type(found) is type(space)
+        assert found.layout.max_nodes == space.layout.max_nodes
+        assert found.layout.max_edges == space.layout.max_edges
+
+    def test_of_another_name_or_another_shape_must_be_named(self, tmp_path):
+        class Mine(Toy):
+            name = "mine"
+
+        with pytest.raises(ValueError, match="table of the space mine: name its file with --space"):
+            space_of(self.table(tmp_path / "mine.safetensors", Mine()))
+        with pytest.raises(ValueError, match="operations"):
+            space_of(self.table(tmp_path / "proteins.safetensors", NASBenchGraph(proteins=True)))

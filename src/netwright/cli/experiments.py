@@ -16,6 +16,7 @@ from netwright.cli.comparing import (
     carry,
 )
 from netwright.cli.options import Json, Quiet
+from netwright.config.objects import space_of
 from netwright.reproductions.experiment import Experiment, slug
 from netwright.tables.format import Table
 
@@ -87,7 +88,7 @@ def experiment(
             )
         described, name = Experiment.load(config, changes), config.stem
     else:
-        described = Experiment.parse(_fromas_options(inline) | changes)
+        described = Experiment.parse(_from_options(inline) | changes)
         name = slug(described.benchmarks[0].name)
     words = ["netwright", "experiment", *([str(config)] if config else [])]
     command = [*words, *as_options(inline | changes)]
@@ -115,7 +116,7 @@ def _inline(
     return {name: value for name, value in given.items() if value}
 
 
-def _fromas_options(given: dict[str, Any]) -> dict[str, Any]:
+def _from_options(given: dict[str, Any]) -> dict[str, Any]:
     """Return an experiment on one benchmark as its options describe it."""
     for name in ("table", "metric", "method"):
         if name not in given:
@@ -123,7 +124,7 @@ def _fromas_options(given: dict[str, Any]) -> dict[str, Any]:
                 f"no --{name}: give an EXPERIMENT.toml, or --table, --metric and --method"
             )
     table, metric = Path(given["table"]).absolute(), given["metric"]
-    space = Table.open(table).space_name
+    space = space_of(Table.open(table))
     reports = given.get("report") or [f"{_split(metric)} accuracy={metric}"]
     report = {}
     for text in reports:
@@ -132,7 +133,7 @@ def _fromas_options(given: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"--report takes NAME=COLUMN, not {text!r}")
         report[name.strip()] = column.strip()
     benchmark = {
-        "name": f"{space}/{metric.partition('/')[0]}",
+        "name": f"{space['name']}/{metric.partition('/')[0]}",
         "space": space,
         "table": table,
         "metric": metric,

@@ -7,9 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from netwright.cli.options import DATASETS, Json, Quiet, Settings, SpaceOption, settings
+from netwright.cli.options import (
+    DATASETS,
+    Json,
+    Quiet,
+    Settings,
+    SpaceOption,
+    evaluator_flags,
+    settings,
+)
 from netwright.cli.output import bar, print_json, say
-from netwright.cli.runs import closing, evaluator_flags
+from netwright.cli.runs import closing
 from netwright.config.base import merge
 from netwright.config.objects import (
     make_build,

@@ -62,3 +62,21 @@ def settings(pairs: Iterable[str] | None) -> dict[str, Any]:
                 raise ValueError(f"--set {key}: {table} is set to a value already")
         place[name] = value
     return result
+
+
+def evaluator_flags(
+    evaluator: str | None,
+    dataset: str | None,
+    table: Path | None,
+    metric: str | None,
+    extra: list[str] | None,
+) -> dict[str, Any]:
+    """Turn the options about the evaluator into settings; what is given tells which it is."""
+    if dataset is not None and table is not None:
+        raise ValueError("--dataset trains and --table looks up: give one of them")
+    given = {"dataset": dataset, "path": table and str(table), "metric": metric, "extras": extra}
+    flags = {key: value for key, value in given.items() if value}
+    kind = evaluator or ("train" if dataset else "table" if table else None)
+    if kind is not None:
+        flags = {"name": kind, **flags}
+    return {"evaluator": flags} if flags else {}

@@ -9,7 +9,8 @@ import typer
 
 from netwright.cli.options import Json, Quiet
 from netwright.cli.output import bar, remark
-from netwright.cli.runs import conclude, execute, prepared, stored_config
+from netwright.cli.pages import stored_config
+from netwright.cli.runs import conclude, execute, prepared
 from netwright.config.objects import make_build, make_data, make_recipe, make_space
 from netwright.config.schema import RunConfig, TrainConfig
 from netwright.evaluation import Evaluation

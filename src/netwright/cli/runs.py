@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -10,19 +9,30 @@ import typer
 
 from netwright.cli import fit
 from netwright.cli.latent import insist_no_temperature, report_fit, sample_fit
-from netwright.cli.options import DATASETS, Json, Quiet, RunFolder, Settings, settings
+from netwright.cli.options import (
+    DATASETS,
+    Json,
+    Quiet,
+    RunFolder,
+    Settings,
+    evaluator_flags,
+    settings,
+)
 from netwright.cli.output import bar, print_json, remark, say
-from netwright.cli.samples import update_samples
-from netwright.config.base import CustomConfig, SpaceConfig, merge
-from netwright.config.objects import make_design, make_evaluator, make_initial, make_space
+from netwright.cli.pages import stored_config, write_page
+from netwright.config.base import CustomConfig, merge
+from netwright.config.objects import (
+    make_design,
+    make_evaluator,
+    make_initial,
+    make_space,
+    space_of,
+)
 from netwright.config.schema import METHODS, RunConfig, TableConfig, TrainConfig, ZeroCostConfig
 from netwright.config.searchers import make_searcher, model_of
 from netwright.evaluation import STOPPED, Evaluator
 from netwright.evaluators.halving import Halving
 from netwright.evaluators.isolated import Isolated
-from netwright.report.latent_path import search_path
-from netwright.report.parts import Section
-from netwright.reproductions.latent_path import latent_path
 from netwright.rng import stream
 from netwright.runs.fits import FitRun
 from netwright.runs.ledger import Row
@@ -31,6 +41,7 @@ from netwright.search import Chunk
 from netwright.searchers.base import Searcher
 from netwright.searchers.reinforce import Reinforce
 from netwright.spaces.base import SearchSpace, rejection_sample
+from netwright.tables.format import Table
 
 Out = Annotated[
     Path | None,
@@ -47,7 +58,8 @@ def search(
         typer.Option(
             "--space",
             "-s",
-            help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME.",
+            help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME; "
+            "by default that of --table.",
         ),
     ] = None,
     method: Annotated[
@@ -92,7 +104,7 @@ def search(
 
     Everything can come from a TOML file, from options, or both:
 
-        netwright search --space nasbench201 --table nb201.safetensors --metric cifar100/valid@200
+        netwright search --table nasbench101-digits --metric digits/valid@12
 
         netwright search --space nasbench101 --dataset folder:my-images --budget 60 --workers 2
 
@@ -116,7 +128,9 @@ def search(
     if config is not None:
         resolved = RunConfig.load(config, flags)
     else:
-        defaults = {"method": "graphpnas", "evaluator": "train"}
+        defaults: dict[str, Any] = {"method": "graphpnas", "evaluator": "train"}
+        if table is not None and space is None:
+            defaults["space"] = space_of(Table.open(table))
         resolved = RunConfig.parse(merge(defaults, flags))
     with prepared(resolved) as parts:  # before the folder is made: a wrong setting leaves nothing
         opened = Run.create(run or _new_folder(resolved), resolved.resolved())
@@ -309,49 +323,6 @@ def conclude(run: Run, *, json: bool, quiet: bool) -> None:
         say(f"  netwright resume {run.folder} --budget {2 * done}")
 
 
-def write_page(runs: list[Run], path: Path, space: str | None = None) -> Path:
-    """Write the report of runs of one space, by default the one their configurations name.
-
-    What a run's generator draws is part of it, and is drawn if it was not yet.
-    """
-    from netwright.report.page import write_report  # the chart stack takes a second to import
-
-    if space is not None:
-        found = make_space(SpaceConfig(name=space))
-    elif any("space" not in run.config for run in runs):
-        raise ValueError("a run made in Python does not name its space: give --space")
-    else:
-        names = {run.config["space"]["name"] for run in runs}
-        if len(names) > 1:
-            raise ValueError(f"runs of different spaces cannot share a report: {', '.join(names)}")
-        found = make_space(stored_config(runs[0]).space)
-    for run in runs:
-        if {"space", "method", "evaluator"} <= run.config.keys():  # not of a run made in Python
-            update_samples(run, partial(stored_config, run))
-    return write_report(runs, found, path, more=_latent_paths(runs))
-
-
-def _latent_paths(runs: list[Run]) -> list[Section]:
-    """Return the section on the latent space that a search went through, if it had one.
-
-    Where the fit has gone that the search used, that is a remark: the rest of the page is true.
-    """
-    if len(runs) > 1 or runs[0].config.get("method", {}).get("name") != "latent-bo":
-        return []
-    try:
-        return [search_path(latent_path(runs[0]))]
-    except (ValueError, OSError) as error:
-        remark(f"{runs[0].folder}: the report lacks the search in the latent space: {error}")
-        return []
-
-
-def stored_config(run: Run, changes: dict[str, Any] | None = None) -> RunConfig:
-    """Return the configuration of a run folder, with ``changes``."""
-    known = RunConfig.model_fields.keys()
-    values = {key: value for key, value in run.config.items() if key in known}
-    return RunConfig.parse(merge(values, changes or {}))
-
-
 def describe(config: RunConfig) -> str:
     """Say in one line what a run does."""
     match config.evaluator:
@@ -379,24 +350,6 @@ def closing(evaluator: Evaluator) -> Iterator[Evaluator]:
 
 def _best_so_far(best: Row | None) -> str:
     return "" if best is None else f"best {best.score:.4f} (#{best.index + 1})"
-
-
-def evaluator_flags(
-    evaluator: str | None,
-    dataset: str | None,
-    table: Path | None,
-    metric: str | None,
-    extra: list[str] | None,
-) -> dict[str, Any]:
-    """Turn the options about the evaluator into settings; what is given tells which it is."""
-    if dataset is not None and table is not None:
-        raise ValueError("--dataset trains and --table looks up: give one of them")
-    given = {"dataset": dataset, "path": table and str(table), "metric": metric, "extras": extra}
-    flags = {key: value for key, value in given.items() if value}
-    kind = evaluator or ("train" if dataset else "table" if table else None)
-    if kind is not None:
-        flags = {"name": kind, **flags}
-    return {"evaluator": flags} if flags else {}
 
 
 def _new_folder(config: RunConfig) -> Path:

@@ -4,6 +4,7 @@ Searchers are made in `netwright.config.searchers`, generators in `netwright.con
 """
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -120,6 +121,24 @@ def make_space(config: SpaceConfig) -> SearchSpace:
     table = Table.open(config.known)
     table.require(made)
     return Listed(made, table.archs(torch.arange(len(table))))
+
+
+def space_of(table: Table) -> dict[str, Any]:
+    """Return the settings of the space that a table is of.
+
+    Raises:
+        ValueError: If the name of the space and its sizes do not tell, as with a space of one's
+            own.
+    """
+    make = SPACES.get(table.space_name)
+    if make is None:
+        raise ValueError(
+            f"{table.path} is a table of the space {table.space_name}: name its file with --space"
+        )
+    sizes = inspect.signature(make).parameters.keys() & table.parameters.keys()
+    options = {name: table.parameters[name] for name in sorted(sizes)}
+    table.require(make(**options))
+    return {"name": table.space_name, **options}
 
 
 def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int = 1) -> Evaluator:
