@@ -130,6 +130,8 @@ class Progress:
 
     def untold(self) -> list[Proposals]:
         """Return, one by one, what was evaluated but not told, oldest first."""
+        if len(self.done) == len(self.told):  # as at the end of nearly all steps
+            return []
         rows = (at for key, at in self.done.items() if self.number(key) not in self.told)
         return [chunk.proposals[row : row + 1] for chunk, row in rows]
 

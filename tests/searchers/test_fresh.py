@@ -106,3 +106,11 @@ def test_a_restored_one_knows_what_was_seen():
     assert torch.equal(again.unseen(TOY.enumerate()), fresh.unseen(TOY.enumerate()))
     for counter in ("drawn", "invalid", "repeated"):
         assert getattr(again, counter) == getattr(fresh, counter)
+
+
+def test_what_is_equivalent_to_a_proposal_is_simplified_when_told():
+    space = Chains(2)
+    fresh = Fresh(space)
+    fresh.fill(1, lambda n: Proposals.of(space.from_text(["bb"] * n), "test"))
+    told, _ = fresh.admit(space.from_text(["bb", "cc"]), torch.zeros(2))
+    assert space.to_text(told) == ["bb", "bb"]

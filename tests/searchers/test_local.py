@@ -153,6 +153,17 @@ def test_what_was_told_but_not_proposed_is_a_starting_point():
     assert found[0][0] in (59, 61)
 
 
+def test_random_starts_are_drawn_at_once_and_never_proposed_when_known():
+    space, rng = Line(12), stream(0, "searcher")
+    searcher = LocalSearch(space, initial=12)
+    first = searcher.ask(1, rng=rng).archs.ops[:, 0].tolist()
+    others = [p for p in range(12) if p not in first][:8]  # waiting to be proposed, told before
+    searcher.tell(space.at(others), torch.zeros(len(others)), rng=rng)
+    asked = [searcher.ask(1, rng=rng).archs.ops[:, 0].tolist() for _ in range(4)]
+    assert sorted(sum(asked, [])) == sorted({*range(12)} - {*first, *others})
+    assert len(searcher.ask(1, rng=rng)) == 0
+
+
 def test_a_failed_start_is_left_by_the_first_success():
     space = Line(100)
     searcher, rng = LocalSearch(space, initial=1), stream(0, "searcher")

@@ -40,13 +40,18 @@ def keys(archs: ArchitectureBatch) -> Int[Tensor, "batch 2"]:
     search that goes step by step asks for the same ones again and again.
     """
     if 0 < len(archs) <= _FEW and archs.device.type == "cpu":
-        parts = zip(archs.ops.long(), archs.adj, archs.num_nodes.tolist(), strict=True)
-        pairs = [
-            _key_of(n, ops[: n or 1].numpy().tobytes(), adj[: n or 1, : n or 1].numpy().tobytes())
-            for ops, adj, n in parts
-        ]
+        pairs = [_key_of(*content) for content in contents(archs)]
         return torch.tensor(pairs)
     return _keys(archs.ops, archs.adj, archs.num_nodes)
+
+
+def contents(archs: ArchitectureBatch) -> list[tuple[int, bytes, bytes]]:
+    """Return nodes, operations and edges of each graph as stored, less the padding; of the CPU."""
+    parts = zip(archs.ops.long(), archs.adj, archs.num_nodes.tolist(), strict=True)
+    return [
+        (n, ops[: n or 1].numpy().tobytes(), adj[: n or 1, : n or 1].numpy().tobytes())
+        for ops, adj, n in parts
+    ]
 
 
 def _keys(

@@ -52,6 +52,7 @@ class LocalSearch:
         self._score: dict[_Key, float] = {}  # of everything told
         self._asked: dict[_Key, str] = {}  # origin of what was proposed and not yet told
         self._starts: dict[_Key, ArchitectureBatch] = {}  # told, for the next climb
+        self._waiting = self._fresh.none()  # random ones, to be proposed next
         self._current: _Key | None = None
         self._neighbours = self._fresh.none()  # of the current one, in the order to propose them
         self._keys: list[_Key] = []  # theirs
@@ -63,7 +64,7 @@ class LocalSearch:
         rows = list[int]()
         while len(rows) < n and self._next < len(self._keys):
             key = self._keys[self._next]
-            if key not in self._score and key not in self._asked:
+            if not self._is_known(key):
                 rows.append(self._next)
             self._next += 1
         near = Proposals.of(self._neighbours[torch.tensor(rows, dtype=torch.long)], "neighbour")
@@ -71,9 +72,30 @@ class LocalSearch:
         self._asked.update((self._keys[row], "neighbour") for row in rows)
         if len(rows) == n:
             return near
-        far = self._fresh.random(n - len(rows), rng=rng)
+        far = Proposals.of(self._random(n - len(rows), rng), "random")
         self._asked.update((key, "random") for key in self._pairs(far.archs))
         return Proposals.cat([near, far])
+
+    def _random(self, n: int, rng: torch.Generator) -> ArchitectureBatch:
+        """Draw random architectures; those of a climb at once, which is as quick as one."""
+        found = self._fresh.none()
+        while len(found) < n:
+            missing = n - len(found)
+            if not len(self._waiting):
+                wanted = max(missing, self.initial - len(self._starts) - len(found))
+                self._waiting = self._fresh.random(wanted, rng=rng).archs
+                if not len(self._waiting):
+                    break
+            keys = self._pairs(self._waiting)
+            new = [row for row, key in enumerate(keys) if not self._is_known(key)][:missing]
+            found = ArchitectureBatch.cat(
+                [found, self._waiting[torch.tensor(new, dtype=torch.long)]]
+            )
+            self._waiting = self._waiting[new[-1] + 1 if len(new) == missing else len(keys) :]
+        return found
+
+    def _is_known(self, key: _Key) -> bool:
+        return key in self._score or key in self._asked
 
     def tell(
         self, archs: ArchitectureBatch, score: Float[Tensor, " batch"], *, rng: torch.Generator
@@ -137,6 +159,7 @@ class LocalSearch:
             "asked": torch.tensor(list(self._asked), dtype=torch.long).view(-1, 2),
             "origin": list(self._asked.values()),
             "starts": _graphs(starts),
+            "waiting": _graphs(self._waiting),
             "current": None if self._current is None else list(self._current),
             "neighbours": _graphs(self._neighbours),
             "next": self._next,
@@ -151,6 +174,7 @@ class LocalSearch:
         self._asked = dict(zip(_tuples(state["asked"]), state["origin"], strict=True))
         starts = ArchitectureBatch(**state["starts"])
         self._starts = {key: starts[i : i + 1] for i, key in enumerate(self._pairs(starts))}
+        self._waiting = ArchitectureBatch(**state["waiting"])
         current = state["current"]
         self._current = None if current is None else (current[0], current[1])
         self._surround(ArchitectureBatch(**state["neighbours"]))
