@@ -71,6 +71,11 @@ def _key_of(n: int, ops: bytes, adj: bytes) -> tuple[int, int]:
     return first, second
 
 
+def to_pairs(key: Int[Tensor, "batch 2"]) -> list[tuple[int, int]]:
+    """Return keys as pairs of numbers, which dictionaries and sets can hold."""
+    return [(first, second) for first, second in key.tolist()]
+
+
 def to_hex(key: Int[Tensor, "batch 2"]) -> list[str]:
     """Write keys as 32 hexadecimal digits."""
     mask = (1 << 64) - 1

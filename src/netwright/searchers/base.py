@@ -140,7 +140,7 @@ class Fresh:
             new = self._new(key)
             self.repeated += int((~new).sum())
             kept.append(valid[new][:missing])
-            self._seen.update(_pairs(key[new][:missing]))
+            self._seen.update(hashing.to_pairs(key[new][:missing]))
             self._checked.update(hashing.contents(kept[-1].archs))
             missing -= len(kept[-1])
         return Proposals.cat(kept)
@@ -178,14 +178,14 @@ class Fresh:
 
     def _new(self, key: Int[Tensor, "batch 2"]) -> Bool[Tensor, " batch"]:
         here, mask = set[tuple[int, int]](), []
-        for pair in _pairs(key):
+        for pair in hashing.to_pairs(key):
             mask.append(pair not in self._seen and pair not in here)
             here.add(pair)
         return torch.tensor(mask, dtype=torch.bool)
 
     def add(self, archs: ArchitectureBatch) -> None:
         """Remember members of the space, simplified, as seen."""
-        self._seen.update(_pairs(self.space.keys(archs)))
+        self._seen.update(hashing.to_pairs(self.space.keys(archs)))
         self._checked.update(hashing.contents(archs))
 
     def admit(
@@ -225,10 +225,6 @@ class Fresh:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._seen, self._left = set(_pairs(state["seen"])), None
+        self._seen, self._left = set(hashing.to_pairs(state["seen"])), None
         self.drawn, self.invalid = state["drawn"], state["invalid"]
         self.repeated = state["repeated"]
-
-
-def _pairs(key: Int[Tensor, "batch 2"]) -> list[tuple[int, int]]:
-    return [(hi, lo) for hi, lo in key.tolist()]

@@ -144,7 +144,7 @@ class LatentSearch:
         archs, score = self._fresh.admit(archs, score)
         if not len(archs):
             return
-        keys = _pairs(self.space.keys(archs))
+        keys = hashing.to_pairs(self.space.keys(archs))
         encoded = self._encode(archs)
         points = [self._asked.pop(key, encoded[i]) for i, key in enumerate(keys)]
         self._learn(torch.stack(points), score.float())
@@ -185,7 +185,7 @@ class LatentSearch:
         self._fresh.add(archs[new])
         self._expect(archs[new], kept[new])
         self._learn(chosen[lost], torch.full((int(lost.sum()),), torch.nan))
-        known = [self._score_of.get(key) for key in _pairs(self.space.keys(archs[~new]))]
+        known = [self._score_of.get(key) for key in hashing.to_pairs(self.space.keys(archs[~new]))]
         told = [i for i, value in enumerate(known) if value is not None]
         self._learn(kept[~new][told], torch.tensor([known[i] for i in told]))
         counts["decoded"] += len(chosen)
@@ -333,7 +333,7 @@ class LatentSearch:
         """Note what is being evaluated, and at which points: at its encodings, if not told."""
         if len(archs):
             at = self._encode(archs) if points is None else points
-            self._asked.update(zip(_pairs(self.space.keys(archs)), at, strict=True))
+            self._asked.update(zip(hashing.to_pairs(self.space.keys(archs)), at, strict=True))
 
     def _learn(self, points: Tensor, scores: Tensor) -> None:
         self._points = torch.cat([self._points, points.float()])
@@ -376,8 +376,12 @@ class LatentSearch:
         """Restore what `state_dict` returned."""
         self._points, self._scores = state["points"].clone(), state["scores"].clone()
         told, asked = state["told"], state["asked"]
-        self._score_of = dict(zip(_pairs(told["keys"]), told["scores"].tolist(), strict=True))
-        self._asked = dict(zip(_pairs(asked["keys"]), asked["points"].clone(), strict=True))
+        self._score_of = dict(
+            zip(hashing.to_pairs(told["keys"]), told["scores"].tolist(), strict=True)
+        )
+        self._asked = dict(
+            zip(hashing.to_pairs(asked["keys"]), asked["points"].clone(), strict=True)
+        )
         self._fresh.load_state_dict(state["fresh"])
         self._stats = dict(state["stats"])
 
@@ -424,10 +428,6 @@ def _distinct(space: SearchSpace, n: int, *, rng: torch.Generator) -> Architectu
         if len(archs) >= n:
             break
     return archs[:n]
-
-
-def _pairs(keys: Tensor) -> list[_Key]:
-    return [(hi, lo) for hi, lo in keys.tolist()]
 
 
 def _matrix(keys: dict[_Key, Any]) -> Tensor:

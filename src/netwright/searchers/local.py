@@ -9,9 +9,10 @@ import math
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.searchers.base import Fresh, Proposals
 from netwright.spaces.base import SearchSpace
@@ -147,7 +148,7 @@ class LocalSearch:
         self._neighbours, self._keys, self._next = neighbours, self._pairs(neighbours), 0
 
     def _pairs(self, archs: ArchitectureBatch) -> list[_Key]:
-        return _tuples(self.space.keys(archs))
+        return hashing.to_pairs(self.space.keys(archs))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is known, where the search stands, and what it would propose next."""
@@ -170,8 +171,10 @@ class LocalSearch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self._fresh.load_state_dict(state["fresh"])
-        self._score = dict(zip(_tuples(state["told"]), state["score"].tolist(), strict=True))
-        self._asked = dict(zip(_tuples(state["asked"]), state["origin"], strict=True))
+        self._score = dict(
+            zip(hashing.to_pairs(state["told"]), state["score"].tolist(), strict=True)
+        )
+        self._asked = dict(zip(hashing.to_pairs(state["asked"]), state["origin"], strict=True))
         starts = ArchitectureBatch(**state["starts"])
         self._starts = {key: starts[i : i + 1] for i, key in enumerate(self._pairs(starts))}
         self._waiting = ArchitectureBatch(**state["waiting"])
@@ -185,10 +188,6 @@ class LocalSearch:
         left = sum(key not in self._score for key in self._keys)
         counts = {"moves": self._moves, "local optima": self._optima, "neighbours left": left}
         return {name: float(count) for name, count in counts.items()}
-
-
-def _tuples(key: Int[Tensor, "batch 2"]) -> list[_Key]:
-    return [(hi, lo) for hi, lo in key.tolist()]
 
 
 def _graphs(archs: ArchitectureBatch) -> dict[str, Tensor]:
