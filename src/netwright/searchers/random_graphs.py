@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from netwright.generators.random_graph import Model, RandomGraph, Sizes
+from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.searchers.base import Fresh, Proposals
 from netwright.spaces.base import SearchSpace
@@ -137,7 +138,7 @@ class RandomGraphSearch:
         archs, score = self._fresh.admit(archs, score)
         if not self._open:
             return
-        rows = [self._open.pop((hi, lo), None) for hi, lo in self.space.keys(archs).tolist()]
+        rows = [self._open.pop(key, None) for key in hashing.to_pairs(self.space.keys(archs))]
         self._explored += sum(row is not None for row in rows)
         scored = [i for i, row in enumerate(rows) if row is not None and row >= 0]
         self._row = torch.cat([self._row, torch.tensor([rows[i] for i in scored]).long()])
@@ -175,7 +176,7 @@ class RandomGraphSearch:
             self._dry[setting] = True
         if len(self._settings.p) and len(found):
             row = -1 if setting is None else setting
-            self._open |= {(hi, lo): row for hi, lo in self.space.keys(found.archs).tolist()}
+            self._open |= dict.fromkeys(hashing.to_pairs(self.space.keys(found.archs)), row)
         return found
 
     def _anew(self, n: int, rng: torch.Generator) -> _Settings:
