@@ -47,6 +47,18 @@ class Wires(SearchSpace):
         return parse_graph_text(texts, self.op_names, self.layout.max_nodes)
 
 
+class Bare(Wires):
+    """Wires of which none may have an edge: what a random graph rarely is."""
+
+    def rules(self, archs):
+        return {**super().rules(archs), "no edge": archs.num_edges == 0}
+
+    def sample(self, n, *, rng):
+        archs = super().sample(n, rng=rng)
+        archs.adj.zero_()
+        return archs
+
+
 class FewWires(Wires):
     """Graphs that can all be listed."""
 
@@ -216,3 +228,21 @@ def test_bad_options_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             RandomGraphSearch(space, rng=stream(0, "start"), **options)
+
+
+def test_a_setting_that_yields_nothing_is_given_up_also_after_a_resume():
+    """Dry settings are not drawn from again, which would take a hundred draws a proposal."""
+    make = partial(
+        RandomGraphSearch, Bare(), estimator="best", settings=3, repeats=1, rng=stream(0, "start")
+    )
+    searcher, rng = make(), stream(0, "searcher")
+    archs = searcher.ask(3, rng=rng).archs
+    drawn = searcher.state_dict()["fresh"]["drawn"]
+    searcher.tell(archs, torch.ones(len(archs)), rng=rng)
+    resumed = make()
+    resumed.load_state_dict(searcher.state_dict())
+    for again in (searcher, resumed):
+        assert again.state_dict()["dry"].all()
+        again.ask(3, rng=stream(1, "searcher"))
+        # a hundred each for the three, as any random graphs, and not three hundred more
+        assert again.state_dict()["fresh"]["drawn"] - drawn < 550

@@ -11,6 +11,7 @@ from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.nasbenchgraph import NASBenchGraph
 from netwright.spaces.nats_pruned import NATSPruned
+from netwright.spaces.randwire import RandWire
 from netwright.spaces.toy import Toy
 from netwright.testing.spaces import SPACE_CHECKS, check_space
 
@@ -27,6 +28,9 @@ SPACES = {
     "enas of 3 layers": lambda: ENAS(3),
     "enas of 12 layers": lambda: ENAS(12),
     "nasbenchgraph": NASBenchGraph,
+    "randwire": RandWire,
+    "randwire of 5 nodes": lambda: RandWire(5),
+    "randwire of 3 cells": lambda: RandWire(4, cells=3),
     "nasbenchgraph of proteins": lambda: NASBenchGraph(proteins=True),
 }
 

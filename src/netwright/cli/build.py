@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from netwright import __version__
-from netwright.cli.options import DATASETS, Json, Quiet, Settings, settings
+from netwright.cli.options import DATASETS, SPACE_NAMES, Json, Quiet, Settings, settings
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.cli.runs import closing
 from netwright.config.base import CustomConfig, merge
@@ -31,7 +31,7 @@ def build(
         typer.Option(
             "--space",
             "-s",
-            help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME.",
+            help=f"{SPACE_NAMES}.",
         ),
     ],
     evaluator: Annotated[

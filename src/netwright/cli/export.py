@@ -74,7 +74,9 @@ def export(
     space: Annotated[
         str | None,
         typer.Option(
-            "--space", "-s", help="Of a text: toy, nasbench101, nasbench201, or file.py:NAME."
+            "--space",
+            "-s",
+            help="Of a text: toy, nasbench101, nasbench201, randwire, or file.py:NAME.",
         ),
     ] = None,
     preset: Annotated[

@@ -95,7 +95,9 @@ def train(
     space: Annotated[
         str | None,
         typer.Option(
-            "--space", "-s", help="Of a text: toy, nasbench101, nasbench201, or file.py:NAME."
+            "--space",
+            "-s",
+            help="Of a text: toy, nasbench101, nasbench201, randwire, or file.py:NAME.",
         ),
     ] = None,
     arch: ArchOfRun = "best",

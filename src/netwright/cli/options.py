@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+#: What `--space` takes.
+SPACE_NAMES = "toy, nasbench101, nasbench201, enas, nasbenchgraph, randwire, or file.py:NAME"
 #: What `--dataset` takes.
 DATASETS = "digits, folder:PATH (your own), idx:PATH, cifar10:PATH or cifar100:PATH"
 
@@ -14,15 +16,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON, for 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
 SpaceName = Annotated[
     str,
-    typer.Argument(
-        metavar="SPACE", help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME."
-    ),
+    typer.Argument(metavar="SPACE", help=f"{SPACE_NAMES}."),
 ]
 SpaceOption = Annotated[
     str,
-    typer.Option(
-        "--space", "-s", help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME."
-    ),
+    typer.Option("--space", "-s", help=f"{SPACE_NAMES}."),
 ]
 Settings = Annotated[
     list[str] | None,

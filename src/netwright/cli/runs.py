@@ -11,6 +11,7 @@ from netwright.cli import fit
 from netwright.cli.latent import insist_no_temperature, report_fit, sample_fit
 from netwright.cli.options import (
     DATASETS,
+    SPACE_NAMES,
     Json,
     Quiet,
     RunFolder,
@@ -58,8 +59,7 @@ def search(
         typer.Option(
             "--space",
             "-s",
-            help="toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME; "
-            "by default that of --table.",
+            help=f"{SPACE_NAMES}; by default that of --table.",
         ),
     ] = None,
     method: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from netwright.cli.build import build, say_agreement
-from netwright.cli.options import Json, Quiet, SpaceSettings, settings
+from netwright.cli.options import SPACE_NAMES, Json, Quiet, SpaceSettings, settings
 from netwright.cli.output import duration, print_json, say
 from netwright.cli.reading import reading
 from netwright.cli.surrogate import say_surrogate, surrogate
@@ -45,8 +45,7 @@ def import_table(
         typer.Option(
             "--space",
             "-s",
-            help="For CSV: toy, nasbench101, nasbench201, enas, nasbenchgraph, or file.py:NAME. "
-            "Official files have one of their own.",
+            help=f"For CSV: {SPACE_NAMES}. Official files have one of their own.",
         ),
     ] = None,
     out: Annotated[

@@ -38,6 +38,7 @@ from netwright.images.folder import folder
 from netwright.images.idx import idx
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
+from netwright.networks.randwire import randwire_network
 from netwright.networks.toy import toy_network
 from netwright.rng import stream
 from netwright.searchers.base import Fresh
@@ -48,6 +49,7 @@ from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.nasbenchgraph import NASBenchGraph
 from netwright.spaces.nats_pruned import NATSPruned
+from netwright.spaces.randwire import RandWire
 from netwright.spaces.toy import Toy
 from netwright.tables.format import Table
 
@@ -58,11 +60,13 @@ SPACES: dict[str, Callable[..., SearchSpace]] = {
     "nats_pruned": NATSPruned,
     "enas": ENAS,
     "nasbenchgraph": NASBenchGraph,
+    "randwire": RandWire,
 }
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "toy": toy_network,
     "nasbench101": nasbench101_network,
     "nasbench201": nasbench201_network,
+    "randwire": randwire_network,
 }
 #: Readers of images in a folder, as in ``cifar10:PATH``.
 DATA_SETS: dict[str, Callable[[str], ImageData]] = {
