@@ -32,7 +32,7 @@ from netwright.spaces.toy import Toy
 from netwright.tables.format import Column, Rows, Table
 
 
-@pytest.mark.parametrize("name", ["toy", "nasbench101", "nasbench201", "randwire"])
+@pytest.mark.parametrize("name", ["toy", "nasbench101", "nasbench201", "enas", "randwire"])
 def test_every_space_can_be_searched_and_built(name):
     space = make_space(SpaceConfig(name=name))
     assert space.name == name

@@ -36,6 +36,7 @@ from netwright.images.data import ImageData
 from netwright.images.digits import digits
 from netwright.images.folder import folder
 from netwright.images.idx import idx
+from netwright.networks.enas import enas_network
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.randwire import randwire_network
@@ -66,6 +67,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "toy": toy_network,
     "nasbench101": nasbench101_network,
     "nasbench201": nasbench201_network,
+    "enas": enas_network,
     "randwire": randwire_network,
 }
 #: Readers of images in a folder, as in ``cifar10:PATH``.
