@@ -56,6 +56,19 @@ def test_a_budget_can_be_asked_for(run):
 
 
 @pytest.mark.usefixtures("runs")
+def test_pairs_are_of_one_seed_in_whatever_order_runs_are_given(run):
+    found = []
+    for seeds in ("012", "201"):
+        random, local = ([f"runs/{m}-{s}" for s in seeds] for m in ("random", "local"))
+        words = ["compare", *random, *reversed(local), "-b", "2", "--baseline", "Random search"]
+        code, out, _ = run(*words, "--json")
+        assert code == 0
+        [difference] = json.loads(out)["differences"]
+        found.append(difference)
+    assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("runs")
 def test_what_cannot_be_compared_is_one_line(run, tmp_path):
     (tmp_path / "empty").mkdir()
     for words, reason in (
