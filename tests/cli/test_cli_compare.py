@@ -1,8 +1,11 @@
 """`netwright compare` as a user types it, in this process."""
 
 import json
+import shutil
 
 import pytest
+
+from netwright.tables.embedded import embedded_path
 
 SEARCH = ["search", "--space", "toy", "--evaluator", "toys.py:Scores", "--batch-size", "3"]
 SCORES = """
@@ -79,3 +82,38 @@ def test_what_cannot_be_compared_is_one_line(run, tmp_path):
         code, _, err = run("compare", *words)
         assert (code, err.count("\n")) == (2, 1)
         assert reason in err
+
+
+class TestOfTables:
+    def search(self, run, where, *words, table="nasbench101-digits"):
+        given = ["search", "--table", table, "--metric", "digits/valid@12", "--method", "random"]
+        code, _, err = run(*given, "--budget", "10", "--run", where, "--quiet", *words)
+        assert code == 0, err
+
+    def compared(self, run, *words):
+        code, out, err = run("compare", *words, "--json")
+        assert code == 0, err
+        rows = json.loads(out)["rows"]
+        return [(row["method"], row["column"]) for row in rows if "accuracy" in row["metric"]]
+
+    def test_what_only_some_report_is_left_out(self, run):
+        extra = ["--extra", "digits/test@12"]
+        self.search(run, "one", *extra)
+        self.search(run, "other", *extra, "--seed", "1")
+        self.search(run, "bare", "--seed", "2")
+        random = "Random search"
+        valid, test = "digits/valid@12", "digits/test@12"
+        assert self.compared(run, "one", "other") == [(random, valid), (random, test)]
+        assert self.compared(run, "one", "other", "bare") == [(random, valid)]
+
+    def test_another_size_of_batch_is_another_method(self, run):
+        self.search(run, "one", "--batch-size", "5")
+        self.search(run, "other", "--batch-size", "2")
+        assert len({method for method, _ in self.compared(run, "one", "other")}) == 2
+
+    def test_a_table_is_the_same_wherever_it_lies(self, run, tmp_path):
+        for i, place in enumerate(("here", "there")):
+            (tmp_path / place).mkdir()
+            shutil.copy(embedded_path(), tmp_path / place / "mine.safetensors")
+            self.search(run, f"run-{i}", "--seed", i, table=f"{place}/mine.safetensors")
+        assert len(self.compared(run, "run-0", "run-1")) == 1
