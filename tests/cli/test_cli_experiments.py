@@ -135,3 +135,10 @@ def test_a_changed_experiment_is_refused(run, tmp_path):
     code, _, err = run("experiment", "toy.toml")
     assert code == 2
     assert "method.initial = 2, not 4: use another folder" in err
+
+
+def test_an_experiment_on_the_benchmark_of_the_package(run):
+    given = ["--table", "nasbench101-digits", "--metric", "digits/valid@12", "-m", "random"]
+    code, out, err = run("experiment", *given, "-b", 5, "--seeds", 2, "--out", "r", "--json")
+    assert code == 0, err
+    assert json.loads(out)["rows"][0]["benchmark"] == "nasbench101/digits"

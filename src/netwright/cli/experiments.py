@@ -18,6 +18,7 @@ from netwright.cli.comparing import (
 from netwright.cli.options import Json, Quiet
 from netwright.config.objects import space_of
 from netwright.reproductions.experiment import Experiment, slug
+from netwright.tables.embedded import located
 from netwright.tables.format import Table
 
 
@@ -123,7 +124,7 @@ def _from_options(given: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"no --{name}: give an EXPERIMENT.toml, or --table, --metric and --method"
             )
-    table, metric = Path(given["table"]).absolute(), given["metric"]
+    table, metric = located(given["table"]).absolute(), given["metric"]
     space = space_of(Table.open(table))
     reports = given.get("report") or [f"{_split(metric)} accuracy={metric}"]
     report = {}
