@@ -37,11 +37,15 @@ def _run(page, folder, languages):
         assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
 
 
-def _pages(language):
-    return [pytest.param(p, id=p.name) for p in PAGES if any(_blocks(p, {language}))]
+def _pages(language, slow=()):
+    return [
+        pytest.param(p, id=p.name, marks=[pytest.mark.slow] if p.stem in slow else [])
+        for p in PAGES
+        if any(_blocks(p, {language}))
+    ]
 
 
-@pytest.mark.parametrize("page", _pages("python"))
+@pytest.mark.parametrize("page", _pages("python", slow=("svge", "export", "gnn2gnn")))
 def test_python_runs(page, tmp_path):
     _run(page, tmp_path, {"python"})
 

@@ -317,6 +317,7 @@ def test_a_file_of_weights_does_not_decide_what_code_runs(run, ok, tmp_path):
         assert not (tmp_path / "loaded").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attack",
     ['x"); import os; os.system("touch owned")#', '"""\nimport os\nos.system("touch owned")'],

@@ -49,6 +49,7 @@ def reproduced(run, tmp_path, item, tables, *more):
     return found
 
 
+@pytest.mark.slow
 def test_table2_and_its_figure_share_their_fits(run, tables, tmp_path):
     found = reproduced(run, tmp_path, "table2", tables, "--seeds", 1, "--only", "svge/best")
     assert found["command"] == (

@@ -252,6 +252,7 @@ def alive(pid):
     return state != "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
 def test_no_orphan_works_on_after_its_parent_was_killed(tmp_path):
     parent = script(

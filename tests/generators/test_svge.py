@@ -120,6 +120,7 @@ def test_many_draws_are_as_frequent_at_each_point_as_their_likelihood_says(name)
             assert_as_frequent(archs, which[point], (everything, p))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shared", "separate"])
 def test_many_draws_of_the_union_are_as_frequent_as_pairs_of_independent_draws(name):
     model, z = made(name, CELL), 2 * points(2)

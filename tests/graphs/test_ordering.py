@@ -51,6 +51,7 @@ def test_a_limit_keeps_the_first_orders(parameters, limit):
         assert torch.equal(few[of == b], order[origin == b][:limit])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(GRAPHS)
 def test_reorderings_are_the_other_forms_each_once(parameters):

@@ -78,6 +78,7 @@ def test_onnx_computes_the_same(case):
     assert Card.from_metadata(metadata) == card
 
 
+@pytest.mark.slow
 def test_a_program_needs_nothing_but_torch(tmp_path):
     space = NASBench101()
     arch = space.parse([CUT])

@@ -45,6 +45,7 @@ def found(outcome, metric):
     return {row.method: row for row in outcome.rows if row.metric == metric}
 
 
+@pytest.mark.slow
 def test_table4_has_every_group_and_the_published_values(four):
     test = found(four, "test accuracy")
     size = ex._SAMPLES["smoke"]
@@ -79,6 +80,7 @@ def test_parameters_are_those_of_the_network(four):
     assert found(four, "parameters")[ex.PAPERS].mean == count_parameters(network)
 
 
+@pytest.mark.slow
 def test_what_is_on_disk_is_not_made_again(place, four):
     lines = []
     again = carried_out(place, "table4", lines=lines)

@@ -170,6 +170,7 @@ def test_a_killed_fit_goes_on_from_its_last_state(whole, fits, tables, tmp_path,
     assert torch.equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_published_values_stand_beside_the_rows(whole, fits, tables, monkeypatch):
     monkeypatch.setitem(PUBLISHED, ("SVGe", 30), (0.0028, 0.00002))
     monkeypatch.setitem(PUBLISHED, ("Assess. [44]", 30), (0.0031, 0.0003))

@@ -165,6 +165,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_state(run):
 # What goes wrong
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out(run):
     events = run.execute(make())
     next(events)

@@ -90,6 +90,7 @@ def choices(monkeypatch):
 # Known answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_optimum_is_found_where_random_search_does_not_come_near(setting):
     for seed in range(2):
@@ -506,6 +507,7 @@ def convolutions(archs):
     return conv[archs.ops].sum(dim=1) / 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidates", ["near", "box"])
 def test_a_whole_search_with_a_real_generator(svge, candidates):
     options = LatentOptions(candidates=candidates, pool=100, draws=20, gp=QUICK)

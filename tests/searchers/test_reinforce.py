@@ -243,6 +243,7 @@ def test_drawings_are_forgotten_when_told():
     assert len(searcher.state_dict()["drawn"]["ops"]) == len(second)
 
 
+@pytest.mark.slow
 def test_one_coin_for_a_whole_step():
     space, rng = Chains(20), stream(0, "searcher")
     searcher = make(space=space, epsilon=0.3, coin="step")

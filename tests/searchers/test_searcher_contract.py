@@ -101,13 +101,27 @@ LEARNERS = {
 }
 
 
+SLOW = {
+    "latent, box",
+    *("latent", "rank", "refit", "adversarial, by its valuer", "adversarial, by its discriminator"),
+}
+
+
+def _cases(searchers):
+    slow = SLOW & searchers.keys() - ({"latent"} if searchers is SEARCHERS else set())
+    return [
+        pytest.param(make, id=name, marks=[pytest.mark.slow] if name in slow else [])
+        for name, make in searchers.items()
+    ]
+
+
 @pytest.mark.parametrize("check", contract.SEARCHER_CHECKS.values(), ids=contract.SEARCHER_CHECKS)
-@pytest.mark.parametrize("make", SEARCHERS.values(), ids=SEARCHERS)
+@pytest.mark.parametrize("make", _cases(SEARCHERS))
 def test_contract(make, check):
     check(make)
 
 
-@pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("make", _cases(LEARNERS))
 def test_learners_improve(make):
     contract.check_improves(make)
 

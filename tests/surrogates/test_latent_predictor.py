@@ -51,6 +51,7 @@ def tree_equal(a, b):
     return a == b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 def test_an_interrupted_fit_ends_as_one_that_was_not(tmp_path, weight):
     """Killed after every single step, and gone on with in a new process's objects."""

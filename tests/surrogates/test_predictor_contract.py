@@ -31,12 +31,22 @@ LEARNERS = {
     "trees": partial(TreePredictor, LAYOUT, trees=50),
     "mlp": partial(EncodingMLP, LAYOUT, hidden=32),
     "svge": partial(latent, partial(SVGe, latent_size=8), 0.0),
-    "svge and decoder": partial(latent, partial(SVGe, latent_size=8), 0.1),
     "dvae": partial(latent, partial(DVAE, latent_size=8), 0.0),
     "arch2vec": partial(latent, partial(Arch2Vec, node_latent=4), 0.0),
 }
 ALL = LEARNERS | {"mean": partial(MeanPredictor, LAYOUT)}
-each = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+DECODER = pytest.param(
+    partial(latent, partial(SVGe, latent_size=8), 0.1),
+    id="svge and decoder",
+    marks=pytest.mark.slow,
+)
+
+
+def _cases(predictors):
+    return [*(pytest.param(make, id=name) for name, make in predictors.items()), DECODER]
+
+
+each = pytest.mark.parametrize("make", _cases(ALL))
 
 
 def graphs():
@@ -61,7 +71,7 @@ def test_it_is_a_predictor(make):
     assert isinstance(make(), Predictor)
 
 
-@pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("make", _cases(LEARNERS))
 def test_it_predicts_better_than_the_mean(make):
     predictor, rest = fitted(make)
     found, truth = predictor.predict(rest), quality(rest)
@@ -86,7 +96,7 @@ def test_the_rng_decides_everything(make):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("make", _cases(LEARNERS))
 def test_the_rng_matters(make):
     (one, rest), (two, _) = fitted(make, n=30), fitted(make, n=30, seed=1)
     assert not torch.equal(one.predict(rest), two.predict(rest))
