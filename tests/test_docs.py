@@ -45,7 +45,7 @@ def _pages(language, slow=()):
     ]
 
 
-@pytest.mark.parametrize("page", _pages("python", slow=("svge", "export", "gnn2gnn")))
+@pytest.mark.parametrize("page", _pages("python", slow=("svge", "export", "extending", "gnn2gnn")))
 def test_python_runs(page, tmp_path):
     _run(page, tmp_path, {"python"})
 

@@ -85,6 +85,7 @@ def test_the_method_need_not_be_named_and_settings_can_stand_in_a_file(run, tabl
     assert (method["candidates"], method["kernel"], method["initial"]) == ("box", "rbf", 5)
 
 
+@pytest.mark.slow
 def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(run, table, fit, monkeypatch):
     code, _, err = run(*command(table, fit, "--budget", 16, run="whole"), "--quiet")
     assert code == 0, err

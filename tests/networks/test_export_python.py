@@ -208,6 +208,7 @@ def test_cells_without_operations_are_short():
     assert "        return self.conv1x1_03(x)\n" in text
 
 
+@pytest.mark.slow
 def test_a_file_says_its_size_when_run(tmp_path):
     space = Toy()
     arch = space.parse(["conv3x3,identity,conv1x1"])

@@ -27,6 +27,8 @@ needs_tables = pytest.mark.skipif(
     not (benchmark.DATA / "nasbench101.csv.gz").exists(), reason="no benchmark data"
 )
 PARTS = 5  # so that no test takes long, and workers share them
+#: The first part, and as slow tests the others.
+FIRST_QUICK = [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, PARTS))]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def assert_counts_match(build, archs, published):
 
 
 @needs_tables
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", FIRST_QUICK)
 def test_300_nasbench201_networks(nasbench201, part):
     archs, published = nasbench201
     assert len(archs) == 15_625
@@ -59,7 +61,7 @@ def test_300_nasbench201_networks(nasbench201, part):
 
 
 @needs_tables
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", FIRST_QUICK)
 def test_167_nasbench101_networks_of_all_sizes(some_of_nasbench101, part):
     archs, published = some_of_nasbench101
     assert archs.num_nodes.bincount().tolist() == [0, 0, 1, 6, 40, 40, 40, 40]

@@ -74,6 +74,7 @@ def whole(fits, tables, tmp_path_factory):
     return carried_out(fits, tables, folder)[0], folder
 
 
+@pytest.mark.slow
 def test_every_method_has_every_measure(whole):
     rows = whole[0].rows
     found = {(r.benchmark, r.method, r.preset and r.preset.split(",")[0], r.budget) for r in rows}

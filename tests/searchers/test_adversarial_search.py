@@ -107,6 +107,7 @@ def test_the_generator_is_led_by_valuer_or_discriminator(options, low, high):
     assert low <= after <= high
 
 
+@pytest.mark.slow
 def test_cells_with_free_edges_are_learned():
     def convolutions(archs):
         return (archs.ops == 2).sum(dim=1).float()

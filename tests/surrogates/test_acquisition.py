@@ -284,6 +284,7 @@ def peaks(x):
     return torch.exp(-high.sum(dim=1) / 0.1) + 0.5 * torch.exp(-low.sum(dim=1) / 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("iterations", "seeds"), [(0, 6), (15, 2)])
 def test_a_smooth_function_is_maximised_where_random_points_are_not(iterations, seeds):
     top, reached = 1.0034, []
