@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Seeds = Annotated[
     int | None,
-    typer.Option("--seeds", "-n", help="Searches per method; of svge table1, fits per row."),
+    typer.Option("--seeds", "-n", help="Searches, or fits, per method."),
 ]
 FirstSeed = Annotated[
     int | None, typer.Option(help="The first seed; take others than those used for choosing.")
