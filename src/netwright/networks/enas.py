@@ -20,7 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
-from netwright.networks.skeleton import check_inputs
+from netwright.networks.layers import relu_conv_bn
+from netwright.networks.skeleton import check_inputs, find_preset
 from netwright.spaces.enas import ENAS
 
 
@@ -56,26 +57,6 @@ PRESETS: Mapping[str, ENASSkeleton] = MappingProxyType(
 )
 
 _KERNELS = {"conv3x3": 3, "sepconv3x3": 3, "conv5x5": 5, "sepconv5x5": 5}
-
-
-def relu_conv_bn(
-    in_channels: int, channels: int, kernel_size: int, *, separable: bool = False
-) -> nn.Sequential:
-    """ReLU, convolution without bias, batch normalisation; height and width stay."""
-    padding = kernel_size // 2
-    if not separable:
-        layers = [nn.Conv2d(in_channels, channels, kernel_size, padding=padding, bias=False)]
-    else:
-        layers = [
-            nn.Conv2d(
-                *(in_channels, in_channels, kernel_size),
-                padding=padding,
-                groups=in_channels,
-                bias=False,
-            ),
-            nn.Conv2d(in_channels, channels, 1, bias=False),
-        ]
-    return nn.Sequential(nn.ReLU(), *layers, nn.BatchNorm2d(channels))
 
 
 class FactorizedReduction(nn.Module):
@@ -196,9 +177,7 @@ def enas_network(
     Raises:
         ValueError: If the architecture is not of the space.
     """
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise ValueError(f"no preset {preset!r}: use {', '.join(PRESETS)} or an ENASSkeleton")
-    skeleton = PRESETS[preset] if isinstance(preset, str) else preset
+    skeleton = find_preset(preset, PRESETS)
     check_inputs(arch, partial(_space_of, arch), in_channels=in_channels, num_classes=num_classes)
     layers = int(arch.num_nodes[0]) - 2
     ops = [ENAS.op_names[op] for op in arch.ops[0, 1 : layers + 1].tolist()]

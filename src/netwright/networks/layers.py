@@ -23,6 +23,31 @@ def conv_bn_relu(
     return nn.Sequential(conv, skeleton.batch_norm(channels), nn.ReLU(inplace=True))
 
 
+def relu_conv_bn(
+    in_channels: int,
+    channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    separable: bool = False,
+) -> nn.Sequential:
+    """ReLU, convolution without bias, batch normalisation, of RandWire and ENAS.
+
+    A separable convolution is a depthwise one, which has the stride, and one of 1x1.
+    """
+    first = in_channels if separable else channels
+    layers: list[nn.Module] = [
+        nn.Conv2d(
+            *(in_channels, first, kernel_size, stride, kernel_size // 2),
+            groups=in_channels if separable else 1,
+            bias=False,
+        )
+    ]
+    if separable:
+        layers.append(nn.Conv2d(in_channels, channels, 1, bias=False))
+    return nn.Sequential(nn.ReLU(), *layers, nn.BatchNorm2d(channels))
+
+
 class ReluConvBn(nn.Module):
     """ReLU, convolution without bias, batch normalisation: NAS-Bench-201's order.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks.layers import conv_bn_relu
-from netwright.networks.skeleton import CellNetwork, Skeleton, check_inputs
+from netwright.networks.skeleton import CellNetwork, Skeleton, check_inputs, find_preset
 from netwright.spaces.nasbench101 import NASBench101
 
 #: "official" is the skeleton of the benchmark; "small" trains on 8x8 to 32x32 images in seconds.
@@ -152,7 +152,7 @@ def nasbench101_network(
     Raises:
         ValueError: If the architecture is not a cell, or the skeleton cannot hold it.
     """
-    skeleton = Skeleton.find(preset, PRESETS)
+    skeleton = find_preset(preset, PRESETS)
     space = partial(_space_of, arch)
     check_inputs(arch, space, in_channels=in_channels, num_classes=num_classes)
     n = int(arch.num_nodes[0])

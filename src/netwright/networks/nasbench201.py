@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks.layers import ReluConvBn, ResidualDownsampling
-from netwright.networks.skeleton import CellNetwork, Skeleton, check_inputs
+from netwright.networks.skeleton import CellNetwork, Skeleton, check_inputs, find_preset
 from netwright.spaces.nasbench201 import CELL_EDGES, NASBench201
 
 #: "official" is the skeleton of the benchmark; "small" trains on 8x8 to 32x32 images in seconds.
@@ -107,7 +107,7 @@ def nasbench201_network(
     Raises:
         ValueError: If the architecture is not a cell of the space.
     """
-    skeleton = Skeleton.find(preset, PRESETS)
+    skeleton = find_preset(preset, PRESETS)
     check_inputs(arch, NASBench201, in_channels=in_channels, num_classes=num_classes)
     ops = [NASBench201.op_names[op] for op in arch.ops[0, 1:7].tolist()]
     body, width = nn.Sequential(), skeleton.stem_channels

@@ -21,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
-from netwright.networks.skeleton import CellNetwork, check_inputs
+from netwright.networks.layers import relu_conv_bn
+from netwright.networks.skeleton import CellNetwork, check_inputs, find_preset
 from netwright.spaces.randwire import RandWire
 
 
@@ -67,40 +68,6 @@ PRESETS: Mapping[str, RandWireSkeleton] = MappingProxyType(
 )
 
 
-class Triplet(nn.Sequential):
-    """ReLU, separable convolution, batch normalisation.
-
-    Args:
-        in_channels: Channels of the input.
-        channels: Channels of the output.
-        kernel_size: 3, or 1 for a convolution that is not separable.
-        stride: Of the depthwise convolution.
-        relu: Whether there is a ReLU; images have none.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel_size: int = 3,
-        *,
-        stride: int = 1,
-        relu: bool = True,
-    ) -> None:
-        layers: list[nn.Module] = [nn.ReLU()] if relu else []
-        if kernel_size > 1:
-            padding = kernel_size // 2
-            layers.append(
-                nn.Conv2d(
-                    *(in_channels, in_channels, kernel_size, stride, padding),
-                    groups=in_channels,
-                    bias=False,
-                )
-            )
-        layers.append(nn.Conv2d(in_channels, channels, 1, bias=False))
-        super().__init__(*layers, nn.BatchNorm2d(channels))
-
-
 class RandWireCell(nn.Module):
     """One cell.
 
@@ -119,9 +86,9 @@ class RandWireCell(nn.Module):
         self.predecessors = [[i for i in range(j) if adj[i][j]] for j in nodes]
         self.ends = [i for i in nodes if not any(adj[i][i + 1 :])]
         self.nodes = nn.ModuleList(
-            Triplet(channels, channels)
+            relu_conv_bn(channels, channels, 3, separable=True)
             if self.predecessors[j]
-            else Triplet(in_channels, channels, stride=stride)
+            else relu_conv_bn(in_channels, channels, 3, stride=stride, separable=True)
             for j in nodes
         )
         # Of several inputs, the logits of their weights.
@@ -182,9 +149,7 @@ def randwire_network(
         ValueError: If the architecture is not of the space, or there is not one cell for each
             stage.
     """
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise ValueError(f"no preset {preset!r}: use {', '.join(PRESETS)} or a RandWireSkeleton")
-    skeleton = PRESETS[preset] if isinstance(preset, str) else preset
+    skeleton = find_preset(preset, PRESETS)
     check_inputs(arch, partial(_space_of, arch), in_channels=in_channels, num_classes=num_classes)
     with torch.device(arch.device):  # the network may be built on another, without values
         cells = _space_of(arch).split(arch)[0].tolist()
@@ -194,7 +159,8 @@ def randwire_network(
         )
     stem, width = nn.Sequential(), in_channels
     for i, (channels, stride) in enumerate(skeleton.stem):
-        stem.append(Triplet(width, channels, stride=stride, relu=i > 0))
+        convolution = relu_conv_bn(width, channels, 3, stride=stride, separable=True)
+        stem.append(convolution if i else convolution[1:])  # images are not cut off at zero
         width = channels
     body = nn.Sequential()
     for stage, (widths, stride) in enumerate(zip(skeleton.stages, skeleton.strides, strict=True)):
@@ -202,5 +168,5 @@ def randwire_network(
         for i, channels in enumerate(widths):
             body.append(RandWireCell(adj, width, channels, stride=1 if i else stride))
             width = channels
-    body.extend([Triplet(width, skeleton.head, 1), nn.ReLU()])
+    body.extend([relu_conv_bn(width, skeleton.head, 1), nn.ReLU()])
     return CellNetwork(stem, body, nn.Linear(skeleton.head, num_classes))

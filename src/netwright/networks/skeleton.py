@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,22 @@ from torch import Tensor, nn
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.spaces.base import SearchSpace
+
+_Sizes = TypeVar("_Sizes")
+
+
+def find_preset(preset: str | _Sizes, presets: Mapping[str, _Sizes]) -> _Sizes:
+    """Look a preset up by name; the sizes of a network stand for themselves.
+
+    Raises:
+        ValueError: If there is no preset of that name.
+    """
+    if not isinstance(preset, str):
+        return preset
+    if preset not in presets:
+        kind = type(next(iter(presets.values()))).__name__
+        raise ValueError(f"no preset {preset!r}: use {', '.join(presets)} or a {kind}")
+    return presets[preset]
 
 
 @dataclass(frozen=True)
@@ -36,19 +53,6 @@ class Skeleton:
         for name in ("stem_channels", "stacks", "cells"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-
-    @classmethod
-    def find(cls, preset: "str | Skeleton", presets: "Mapping[str, Skeleton]") -> "Skeleton":
-        """Look a preset up by name; a skeleton stands for itself.
-
-        Raises:
-            ValueError: If there is no preset of that name.
-        """
-        if isinstance(preset, Skeleton):
-            return preset
-        if preset not in presets:
-            raise ValueError(f"no preset {preset!r}: use {', '.join(presets)} or a Skeleton")
-        return presets[preset]
 
     @property
     def channels(self) -> list[int]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks.layers import conv_bn_relu
-from netwright.networks.skeleton import CellNetwork, Skeleton, check_inputs
+from netwright.networks.skeleton import CellNetwork, Skeleton, check_inputs, find_preset
 from netwright.spaces.toy import Toy
 
 #: Both are one and the same: the toy space has no official skeleton.
@@ -38,7 +38,7 @@ def toy_network(
     Raises:
         ValueError: If the architecture is not a chain of the space.
     """
-    skeleton = Skeleton.find(preset, PRESETS)
+    skeleton = find_preset(preset, PRESETS)
     check_inputs(arch, Toy, in_channels=in_channels, num_classes=num_classes)
     ops = [Toy.op_names[op] for op in arch.ops[0].tolist()]
     body, width = nn.Sequential(), skeleton.stem_channels

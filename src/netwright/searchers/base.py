@@ -204,13 +204,12 @@ class Fresh:
         if len(archs) != len(score):
             raise ValueError(f"{len(archs)} architectures but {len(score)} scores")
         archs = archs.to("cpu")
-        if self._checked.issuperset(hashing.contents(archs)):  # its own proposals, as a rule
-            return archs.pad(self.space.layout.max_nodes), score.detach().to("cpu")
-        archs = self.space.simplify(archs)
-        for i in (~self.space.is_valid(archs)).nonzero()[:1, 0].tolist():
-            reason = self.space.invalid_reason(archs[i : i + 1])
-            raise ValueError(f"architecture {i} of those told is {reason}")
-        self.add(archs)
+        if not self._checked.issuperset(hashing.contents(archs)):  # its own proposals, as a rule
+            archs = self.space.simplify(archs)
+            for i in (~self.space.is_valid(archs)).nonzero()[:1, 0].tolist():
+                reason = self.space.invalid_reason(archs[i : i + 1])
+                raise ValueError(f"architecture {i} of those told is {reason}")
+            self.add(archs)
         return archs.pad(self.space.layout.max_nodes), score.detach().to("cpu")
 
     def none(self) -> ArchitectureBatch:

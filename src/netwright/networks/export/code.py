@@ -15,7 +15,7 @@ from netwright.networks.export.cells import (
     nasbench201_cell,
     toy_cell,
 )
-from netwright.networks.skeleton import Skeleton
+from netwright.networks.skeleton import Skeleton, find_preset
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
@@ -63,7 +63,7 @@ def network_code(
                 "only cells of nasbench101, nasbench201 and toy can be written as Python: the "
                 f"network of {space.name} is Python already; use the format torch or onnx"
             )
-    skeleton = Skeleton.find(preset, presets)
+    skeleton = find_preset(preset, presets)
     with torch.device("meta"):  # checks the architecture, and has the weights' names
         network = build(arch, in_channels=in_channels, num_classes=num_classes, preset=skeleton)
     cell, body, classes = write(space, arch, skeleton)
