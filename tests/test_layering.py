@@ -13,10 +13,11 @@ ARROWS = {
     "rng": set(),
     "graphs": set(),
     "files": set(),
+    "pickles": set(),
     "nn": {"graphs"},
     "metrics": {"graphs"},
     "evaluation": {"graphs"},
-    "images": {"files", "rng"},
+    "images": {"files", "pickles", "rng"},
     "spaces": {"graphs", "rng"},
     "networks": {"graphs", "spaces"},
     "generators": {"graphs", "nn", "rng"},  # never a space, only its Layout
@@ -24,7 +25,7 @@ ARROWS = {
     "searchers": {
         "graphs", "spaces", "generators", "surrogates", "metrics", "rng",
     },  # never evaluators
-    "tables": {"graphs", "spaces", "evaluation", "files", "metrics"},
+    "tables": {"graphs", "spaces", "evaluation", "files", "metrics", "pickles"},
     "evaluators": {
         "graphs", "spaces", "networks", "images", "tables", "evaluation", "files", "rng",
     },

@@ -169,7 +169,7 @@ def test_settings_override_the_recipe():
 
 
 def test_unknown_data_sets_and_folders():
-    known = "unknown data set 'cifar': use digits, folder:PATH, .* or cifar100:PATH"
+    known = "unknown data set 'cifar': use digits, folder:PATH, .* or huggingface:PATH"
     with pytest.raises(ValueError, match=known):
         make_data("cifar")
     with pytest.raises(FileNotFoundError, match="there is no folder"):

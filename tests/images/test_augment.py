@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from netwright.images.augment import crop_and_flip
+from netwright.images.augment import crop_and_flip, cutout
 from netwright.rng import stream
 
 
@@ -70,3 +70,33 @@ def test_a_gpu_gives_the_same():
     here = crop_and_flip(images, padding=2, flip=True, rng=stream(1, "x"))
     there = crop_and_flip(images.cuda(), padding=2, flip=True, rng=stream(1, "x"))
     assert torch.equal(here, there.cpu())
+
+
+class TestCutout:
+    def test_equals_the_slow_way(self):
+        images = torch.ones(40, 2, 5, 7)
+        for side in (1, 2, 3, 4, 20):
+            rng = stream(side, "holes")
+            draws = torch.rand(2, 40, 1, generator=stream(side, "holes"))
+            got = cutout(images, side, rng=rng)
+            for i in range(40):
+                y = int(draws[0, i] * 5) - side // 2
+                x = int(draws[1, i] * 7) - side // 2
+                expected = torch.ones(2, 5, 7)
+                expected[:, max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = 0
+                assert torch.equal(got[i], expected)
+
+    def test_every_pixel_is_the_centre_equally_often(self):
+        n = 12_000
+        holes = 1 - cutout(torch.ones(n, 1, 3, 4), 1, rng=stream(0, "holes"))
+        assert (holes.flatten(1).sum(dim=1) == 1).all()
+        counts = holes.sum(dim=(0, 1)).flatten().double()
+        assert ((counts - n / 12) ** 2 / (n / 12)).sum() < 31.3  # chi-square, 11 degrees, p = 0.001
+
+    def test_no_hole_draws_nothing_and_images_stay(self):
+        images, rng = torch.ones(3, 1, 4, 4), stream(0, "holes")
+        before = rng.get_state()
+        assert cutout(images, 0, rng=rng) is images
+        assert torch.equal(rng.get_state(), before)
+        cutout(images, 2, rng=rng)
+        assert images.all()

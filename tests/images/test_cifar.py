@@ -50,11 +50,11 @@ def test_cifar100_takes_the_fine_label(tmp_path):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*binary version of cifar100"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*files of cifar100"):
         cifar100(tmp_path / "nowhere")
     ten(tmp_path)
     (tmp_path / "data_batch_4.bin").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no data_batch_4\.bin: .*pickled version is not"):
+    with pytest.raises(FileNotFoundError, match=r"no data_batch_4\.bin: .*binary version"):
         cifar10(tmp_path)
 
 

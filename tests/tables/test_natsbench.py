@@ -19,11 +19,11 @@ from official import (
     pickle_save,
 )
 
+from netwright.pickles import Limits
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.tables.csv import PROFILES
 from netwright.tables.format import Table
 from netwright.tables.natsbench import import_natsbench
-from netwright.tables.pickles import Limits
 
 SPACE = NASBench201()
 CELLS = range(len(STRINGS))

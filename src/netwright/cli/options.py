@@ -10,7 +10,10 @@ import typer
 #: What `--space` takes.
 SPACE_NAMES = "toy, nasbench101, nasbench201, enas, nasbenchgraph, randwire, or file.py:NAME"
 #: What `--dataset` takes.
-DATASETS = "digits, folder:PATH (your own), idx:PATH, cifar10:PATH or cifar100:PATH"
+DATASETS = (
+    "digits, folder:PATH (your own), idx:PATH, cifar10:PATH, cifar100:PATH, imagenet16:PATH, "
+    "tiny-imagenet:PATH or huggingface:NAME"
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]

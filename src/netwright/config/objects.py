@@ -31,11 +31,15 @@ from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
 from netwright.evaluators.training import Recipe
 from netwright.evaluators.zero_cost import ZeroCostEvaluator
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.images.archive import unpacked
 from netwright.images.cifar import cifar10, cifar100
 from netwright.images.data import ImageData
 from netwright.images.digits import digits
 from netwright.images.folder import folder
+from netwright.images.huggingface import huggingface
 from netwright.images.idx import idx
+from netwright.images.imagenet16 import imagenet16
+from netwright.images.tiny_imagenet import tiny_imagenet
 from netwright.networks.enas import enas_network
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
@@ -70,12 +74,15 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "enas": enas_network,
     "randwire": randwire_network,
 }
-#: Readers of images in a folder, as in ``cifar10:PATH``.
+#: Readers of images in a folder or an archive, as in ``cifar10:PATH``.
 DATA_SETS: dict[str, Callable[[str], ImageData]] = {
     "folder": folder,
     "idx": idx,
     "cifar10": cifar10,
     "cifar100": cifar100,
+    "imagenet16": imagenet16,
+    "tiny-imagenet": tiny_imagenet,
+    "huggingface": huggingface,
 }
 
 
@@ -247,13 +254,15 @@ def make_design(n: int, space: SearchSpace, *, seed: int) -> ArchitectureBatch |
 def make_data(name: str) -> ImageData:
     """Read a data set: "digits", or images in a folder, like "folder:PATH" or "cifar10:PATH".
 
+    PATH may be an archive; it is unpacked beside itself the first time.
+
     Raises:
         ValueError: If the name is unknown or the images cannot be read.
         FileNotFoundError: If there is no such folder, or a file is missing in it.
     """
     kind, _, path = name.partition(":")
     if kind in DATA_SETS and path:
-        return DATA_SETS[kind](path)
+        return DATA_SETS[kind](str(unpacked(path)))
     if name == "digits":
         return digits()
     *others, last = ["digits", *(f"{kind}:PATH" for kind in DATA_SETS)]

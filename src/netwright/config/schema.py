@@ -43,7 +43,7 @@ class TrainConfig(Strict):
     """Train every candidate from scratch ([GraphPNAS] section 3.1.2, oracle evaluator)."""
 
     name: Literal["train"] = "train"
-    dataset: str = "digits"  # or "folder:PATH", "idx:PATH", "cifar10:PATH", "cifar100:PATH"
+    dataset: str = "digits"  # or "folder:PATH", "idx:PATH", "cifar10:PATH", ...
     preset: Literal["small", "official"] = "small"
     train_fraction: float = Field(0.1, gt=0, lt=1)  # 0.1: low data; 0.8 with few epochs: early stop
     epochs: int | None = Field(None, ge=1)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
-from netwright.images.augment import crop_and_flip
+from netwright.images.augment import crop_and_flip, cutout
 from netwright.images.data import ImageData
 from netwright.rng import scoped
 
@@ -38,6 +38,7 @@ class Recipe:
         gradient_clip: Largest norm of the gradient; 0 for no limit.
         crop_padding: Pixels by which a training image may shift; 0 for none.
         flip: Whether to mirror half of the images, if the data set allows it.
+        cutout: Side in pixels of the square that is hidden in each image; 0 for none.
         label_smoothing: Share of the target spread over all classes.
         last_epochs: The score is the mean validation accuracy of that many last epochs.
     """
@@ -51,6 +52,7 @@ class Recipe:
     gradient_clip: float = 0.0
     crop_padding: int = 4
     flip: bool = True
+    cutout: int = 0
     label_smoothing: float = 0.0
     last_epochs: int = 3
 
@@ -58,7 +60,7 @@ class Recipe:
         for name in ("epochs", "batch_size", "last_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("momentum", "weight_decay", "gradient_clip", "crop_padding"):
+        for name in ("momentum", "weight_decay", "gradient_clip", "crop_padding", "cutout"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if self.learning_rate <= 0:
@@ -232,7 +234,8 @@ def fit(
                 shown = crop_and_flip(
                     images[batch], padding=recipe.crop_padding, flip=flip, rng=rng
                 )
-                loss = loss_of(model(data.normalise(shown)), labels[batch])
+                shown = cutout(data.normalise(shown), recipe.cutout, rng=rng)
+                loss = loss_of(model(shown), labels[batch])
                 optimiser.zero_grad()
                 loss.backward()
                 if recipe.gradient_clip:

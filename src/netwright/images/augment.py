@@ -1,7 +1,7 @@
-"""Random crops and flips of whole batches."""
+"""Random crops, flips and holes of whole batches."""
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -37,3 +37,26 @@ def crop_and_flip(
     image = torch.arange(n, device=images.device)[:, None, None, None]
     channel = torch.arange(channels, device=images.device)[:, None, None]
     return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def cutout(
+    images: Float[Tensor, "image channel height width"], side: int, *, rng: torch.Generator
+) -> Float[Tensor, "image channel height width"]:
+    """Set a square of each image to 0, which is the mean of normalised images ([DeVries2017]).
+
+    Args:
+        images: Normalised, on any device.
+        side: Of the square, in pixels; 0 for none. Its centre is any pixel, so that a part of it
+            may lie outside.
+        rng: CPU generator; it decides alike for every device.
+    """
+    if not side:
+        return images
+    n, _, height, width = images.shape
+    begins = torch.rand(2, n, 1, generator=rng) * torch.tensor([[[height]], [[width]]])
+    top, left = begins.long() - side // 2
+    rows, columns = torch.arange(height), torch.arange(width)
+    in_rows = (rows >= top) & (rows < top + side)
+    in_columns = (columns >= left) & (columns < left + side)
+    hole = (in_rows[:, :, None] & in_columns[:, None, :]).to(images.device)
+    return images.masked_fill(hole[:, None], 0)

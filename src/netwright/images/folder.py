@@ -1,25 +1,13 @@
 """The user's own images, one folder per class."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from netwright.images.data import ImageData
+from netwright.images.decode import SUFFIXES, decode_files
 from netwright.images.split import stratified_split
 from netwright.rng import stream
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-)
-_GREY = {"1", "L", "LA", "La"}
-_DEEP = {"I", "F"}  # more than 8 bits per channel; so are modes "I;16", "I;16B", ...
 
 
 def folder(
@@ -73,7 +61,7 @@ def folder(
                 f"{folder} has {found} image{'s' * (found != 1)}, and a class needs {fewest}: "
                 f"add some (known suffixes: {' '.join(sorted(SUFFIXES))}) or remove the folder"
             )
-    images = _read([file for _, file in train + test], size)
+    images = decode_files([file for _, file in train + test], size)
     labels = torch.tensor([label for label, _ in train + test])
     order = torch.arange(len(labels))
     if test:
@@ -103,46 +91,3 @@ def _files(path: Path) -> list[Path]:
         for p in path.iterdir()
         if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
     )
-
-
-def _read(
-    files: list[Path], size: int | tuple[int, int] | None
-) -> UInt8[Tensor, "image channel height width"]:
-    """Decode all files to one size and one number of channels."""
-    height, width = (size, size) if isinstance(size, int) else size or (0, 0)
-    if size is not None and min(height, width) < 1:
-        raise ValueError(f"the image size must be at least 1 pixel, not {height} x {width}")
-    pixels: list[UInt8[Tensor, "channel height width"]] = []
-    for file in files:
-        image = _open(file)
-        if not width:
-            width, height = image.size
-        if image.size != (width, height):
-            image = image.resize((width, height), resample=2)  # bilinear, averaging if smaller
-        array = torch.from_numpy(np.array(image))
-        pixels.append(array[None] if array.dim() == 2 else array.permute(2, 0, 1))
-    channels = max(len(image) for image in pixels)
-    return torch.stack([image.expand(channels, -1, -1) for image in pixels])
-
-
-def _open(file: Path) -> "Image.Image":
-    """Decode one file, upright, grey or RGB."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise ImportError(
-            "reading image files needs Pillow: pip install 'netwright[data]'"
-        ) from None
-    try:
-        with Image.open(file) as raw:
-            raw.load()
-            mode = raw.mode
-            if mode in _DEEP or mode.startswith("I;"):
-                raise ValueError("more than 8 bits per channel; convert it to 8")
-            upright = ImageOps.exif_transpose(raw)
-            if "transparency" in raw.info:  # of a palette image, as bytes: Pillow wants RGBA first
-                upright = upright.convert("RGBA")
-            return upright.convert("L" if mode in _GREY else "RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"cannot read the image {file} ({reason}): repair or remove it") from error

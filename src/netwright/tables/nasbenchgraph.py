@@ -28,9 +28,9 @@ from torch import Tensor
 
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.pickles import Limits, load
 from netwright.spaces.nasbenchgraph import OPERATIONS, NASBenchGraph
 from netwright.tables.format import Column, Rows, Unit
-from netwright.tables.pickles import Limits, load
 from netwright.tables.reading import Progress, no_progress
 
 #: What stands for the installed package, in place of a file.

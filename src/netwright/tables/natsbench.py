@@ -61,9 +61,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netwright.pickles import Limits, load
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.tables.format import Column, Rows, Unit
-from netwright.tables.pickles import Limits, load
 from netwright.tables.reading import Progress, no_progress, read_texts
 
 #: For each data set of the table, the official name of each split.

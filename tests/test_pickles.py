@@ -13,7 +13,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netwright.tables.pickles import KNOWN, Limits, load
+from netwright.pickles import KNOWN, Limits, load
 
 PROTOCOLS = [2, 3, 4]
 

@@ -4,6 +4,7 @@ Python's own `pickle` can run any code that a file names. This reader knows only
 dicts, lists, tuples, sets, texts, bytes, numbers, booleans and None are made of (protocols 2 to
 4), and of the objects that a file may name it knows those in `KNOWN`, by their exact names; each
 becomes plain data through a function of this module. Any other name, or opcode, is an error.
+Texts of Python 2 are bytes; an array of numpy's becomes a `PickledArray`.
 
 A stream is read piece by piece, and what a file can make this reader do is bounded (`Limits`):
 the bytes read after decompression, the values made, how many of them wait to be put into a
@@ -21,7 +22,6 @@ Read = Callable[[int], bytes]
 
 _BLOCK: Final = 1 << 18
 _MARGIN: Final = 16  # no opcode with an argument of fixed length is longer
-_SHORT: Final = 64  # bytes beyond this length are weights, which nobody asks for
 _double = struct.Struct(">d").unpack_from
 _int4 = struct.Struct("<i").unpack_from
 _uint2 = struct.Struct("<H").unpack_from
@@ -39,6 +39,8 @@ class Limits:
         waiting: Values not yet in a container, and so, too, containers within containers.
         tuples: Tuples within tuples.
         text: Bytes of one text.
+        kept: Bytes of one sequence of bytes; a longer one becomes an empty one. In the files of
+            benchmarks these are weights, which nobody asks for.
     """
 
     stream: int = 1 << 30
@@ -46,6 +48,24 @@ class Limits:
     waiting: int = 1 << 14
     tuples: int = 4
     text: int = 1 << 16
+    kept: int = 64
+
+
+@dataclass
+class PickledArray:
+    """An array of numbers that a file holds.
+
+    Attributes:
+        shape: Its sizes.
+        code: Type of its numbers, such as "|u1", as numpy writes it.
+        column_major: Whether the first index runs fastest.
+        raw: The numbers' bytes; empty if they were more than `Limits.kept`.
+    """
+
+    shape: tuple[int, ...] = (0,)
+    code: str = ""
+    column_major: bool = False
+    raw: bytes = b""
 
 
 def load(
@@ -233,11 +253,17 @@ class _Reader:
         self._bytes_of(_uint8(self._take(8))[0], stack)
 
     def _bytes_of(self, length: int, stack: list[Any]) -> None:
-        if length <= _SHORT:
+        if length <= self._limits.kept:
             stack.append(self._take(length))
         else:
             self._skip(length)
             stack.append(b"")
+
+    def _old_text1(self, stack: list[Any]) -> None:
+        self._bytes_of(self._take(1)[0], stack)
+
+    def _old_text4(self, stack: list[Any]) -> None:
+        self._bytes_of(_uint4(self._take(4))[0], stack)
 
     def _dict(self, stack: list[Any]) -> None:
         stack.append({})
@@ -300,7 +326,9 @@ class _Reader:
         self._put(_uint4(self._take(4))[0], stack)
 
     def _put(self, index: int, stack: list[Any]) -> None:
-        if index != len(self._memo):  # as every pickler counts; a gap would have to be filled
+        if index == 1 and not self._memo:
+            self._memo.append(None)  # the faster pickler of Python 2 counts from 1
+        if index != len(self._memo):  # as every other counts; a gap would have to be filled
             raise ValueError("its memo is out of order: damaged")
         self._memo.append(stack[-1])
 
@@ -327,8 +355,10 @@ class _Reader:
     def _build(self, stack: list[Any]) -> None:
         state = stack.pop()
         if isinstance(stack[-1], _Dtype):
-            if state[1] not in ("<", "|"):
+            if _text(state[1]) not in ("<", "|"):
                 raise ValueError("it has numbers with the highest byte first")
+        elif isinstance(stack[-1], PickledArray):
+            _fill(stack[-1], *_insist(state, tuple))
         else:  # an OrderedDict of weights remembers the versions of their layers
             _insist(stack[-1], dict)
 
@@ -336,7 +366,8 @@ class _Reader:
 _RARE: Final = {
     "proto": 0x80, "frame": 0x95, "mark": 0x28, "none": 0x4E, "true": 0x88, "false": 0x89,
     "int2": 0x4D, "int4": 0x4A, "long": 0x8A, "short_text": 0x8C, "text": 0x58,
-    "short_bytes": 0x43, "bytes4": 0x42, "bytes8": 0x8E, "dict": 0x7D, "list": 0x5D, "set": 0x8F,
+    "short_bytes": 0x43, "bytes4": 0x42, "bytes8": 0x8E, "old_text1": 0x55,
+    "old_text4": 0x54, "dict": 0x7D, "list": 0x5D, "set": 0x8F,
     "tuple0": 0x29, "tuple1": 0x85, "tuple2": 0x86, "tuple3": 0x87, "tuple": 0x74,
     "append": 0x61, "appends": 0x65, "additems": 0x90, "setitem": 0x73, "setitems": 0x75,
     "put1": 0x71, "put4": 0x72, "global": 0x63, "stack_global": 0x93, "reduce": 0x52,
@@ -353,20 +384,38 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Dtype:
-    """A type of numpy's numbers: little-endian, as `struct` writes it."""
+    """A type of numpy's numbers, little-endian: as numpy writes it, and as `struct` does."""
 
+    name: str
     code: str
 
 
+def _text(value: Any) -> Any:
+    """Return a text; those of Python 2 were read as bytes."""
+    return value.decode("ascii") if isinstance(value, bytes) else value
+
+
 def _dtype(name: Any, *_: object) -> _Dtype:
-    codes = {"f8": "d", "f4": "f", "i8": "q", "i4": "i"}
+    codes = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "u1": "B"}
+    name = _text(name)
     if name not in codes:
         raise ValueError(f"it has numpy numbers of type {name!r}, not {', '.join(codes)}")
-    return _Dtype("<" + codes[name])
+    return _Dtype("<" + name, "<" + codes[name])
 
 
 def _scalar(dtype: Any, raw: Any) -> Any:
     return struct.unpack(_insist(dtype, _Dtype).code, raw)[0]
+
+
+def _array(kind: Any, *_: object) -> PickledArray:
+    _insist(kind, _Ndarray)
+    return PickledArray()
+
+
+def _fill(array: PickledArray, _: object, shape: Any, dtype: Any, order: Any, raw: Any) -> None:
+    array.shape = tuple(_insist(size, int) for size in _insist(shape, tuple))
+    array.code, array.column_major = _insist(dtype, _Dtype).name, bool(order)
+    array.raw = _insist(raw, bytes)
 
 
 def _latin1(text: Any, encoding: Any) -> Any:
@@ -383,6 +432,10 @@ def _weights(*_: object) -> None:
     """A tensor, or its storage: nobody asks for it."""
 
 
+class _Ndarray:
+    """The name of numpy's class of arrays."""
+
+
 #: What a file may name, and what becomes of it. The numpy names: a number of parameters is a numpy
 #: number in the official files. The torch names: trained weights, which are not read.
 KNOWN: Final = {
@@ -393,12 +446,15 @@ KNOWN: Final = {
     ("numpy", "dtype"): _Known(_dtype),
     ("numpy.core.multiarray", "scalar"): _Known(_scalar),
     ("numpy._core.multiarray", "scalar"): _Known(_scalar),
+    ("numpy.core.multiarray", "_reconstruct"): _Known(_array),
+    ("numpy._core.multiarray", "_reconstruct"): _Known(_array),
+    ("numpy", "ndarray"): _Ndarray(),
     ("torch._utils", "_rebuild_tensor_v2"): _Known(_weights),
     ("torch.storage", "_load_from_bytes"): _Known(_weights),
 }
 
 
-def _known(module: Any, name: Any) -> _Known:
+def _known(module: Any, name: Any) -> Any:
     found = KNOWN.get((module, name))
     if found is None:
         raise ValueError(
