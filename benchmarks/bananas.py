@@ -19,8 +19,9 @@ import torch
 from common import publish, show
 
 from netwright.evaluators.table import TableEvaluator
+from netwright.progress import Step
 from netwright.results import Row
-from netwright.search import Step, search
+from netwright.search import search
 from netwright.searchers.bananas import Bananas
 from netwright.searchers.local import LocalSearch
 from netwright.searchers.together import train_together

@@ -30,13 +30,15 @@ ARROWS = {
         "graphs", "spaces", "networks", "images", "tables", "evaluation", "files", "rng",
     },
     "crew": {"evaluation", "searchers"},
-    "search": SEARCH | {"crew"},
+    "progress": SEARCH,
+    "search": SEARCH | {"crew", "progress"},
     "runs": {
-        "search", "files", "evaluation", "graphs", "spaces", "searchers", "generators", "rng",
+        "search", "progress", "files", "evaluation", "graphs", "spaces", "searchers", "generators",
+        "rng",
     },
     "report": {"runs", "metrics", "graphs", "spaces", "files"},
     "results": {"files"},
-    "testing": SEARCH | {"search", "spaces", "generators"},
+    "testing": SEARCH | {"search", "progress", "spaces", "generators"},
 }  # fmt: skip
 ALSO = {"tables/surrogate.py": {"surrogates", "rng"}}  # of one file alone
 EVERYTHING = {

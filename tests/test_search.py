@@ -10,8 +10,9 @@ from sensitive import ALL, SPACE, Noisy, Scripted, Sensitive
 
 from netwright.crew import GRACE
 from netwright.evaluation import Evaluation
+from netwright.progress import Chunk, Progress, Step
 from netwright.rng import stream
-from netwright.search import PATIENCE, Chunk, Progress, Step, search
+from netwright.search import PATIENCE, search
 from netwright.searchers.base import Proposals
 
 MODES = ("batch", "asynchronous")

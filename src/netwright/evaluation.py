@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -102,4 +102,30 @@ class Evaluator(Protocol):
 
     def __call__(self, archs: ArchitectureBatch, *, rngs: Sequence[torch.Generator]) -> Evaluation:
         """Score every architecture, in order; architecture ``i`` draws from ``rngs[i]`` only."""
+        ...
+
+
+@runtime_checkable
+class TrainableEvaluator(Evaluator, Protocol):
+    """Learns while the search goes on, as a supernet does, so that its scores change.
+
+    Before each batch is scored, as many other proposals of the searcher are shown to it. An
+    architecture may then be scored again, and every scoring counts.
+
+    Attributes:
+        train_size: How many architectures to train with before each batch.
+    """
+
+    train_size: int
+
+    def train(self, archs: ArchitectureBatch, *, rng: torch.Generator) -> None:
+        """Learn with these architectures; all that is random comes from ``rng``."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was learned, as a tree of tensors and JSON values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned, so that learning goes on bit for bit."""
         ...

@@ -10,138 +10,23 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from netwright.crew import Crew, Job
-from netwright.evaluation import Evaluation, Evaluator
-from netwright.graphs import hashing
+from netwright.evaluation import Evaluation, Evaluator, TrainableEvaluator
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.progress import Chunk, Progress, Step, keys_of
 from netwright.rng import stream
-from netwright.searchers.base import Proposals, Searcher
+from netwright.searchers.base import Proposals, Repeating, Searcher
 
 Mode = Literal["batch", "asynchronous"]
-Status = Literal["evaluated", "recalled", "repeat", "initial"]
 
 #: Steps without a single new architecture after which a searcher counts as stuck.
 PATIENCE = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Results that have just come in.
-
-    Attributes:
-        step: The ask/tell round they belong to, from 0.
-        index: Number of each evaluation, from 0: it names the random stream it drew from. That
-            of the first evaluation for a repeat; -1 for initial labels.
-        key: Key of each architecture, 32 hexadecimal digits, equal for isomorphic ones.
-        proposals: The architectures and their origins.
-        evaluation: Their results.
-        status: "evaluated" now; "recalled" from an earlier life of this search; "repeat" of an
-            architecture evaluated before (free); "initial", known before the search.
-    """
-
-    step: int
-    index: tuple[int, ...]
-    key: tuple[str, ...]
-    proposals: Proposals
-    evaluation: Evaluation
-    status: Status
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-
-@dataclass(frozen=True)
-class Step:
-    """The searcher has been told the results of a step; its state is consistent.
-
-    Attributes:
-        step: The ask/tell round, from 0.
-        evaluations: Distinct architectures evaluated so far.
-        stats: What the searcher has to say of itself.
-        seconds: How long it took to propose and to learn.
-    """
-
-    step: int
-    evaluations: int
-    stats: dict[str, float]
-    seconds: float = field(default=0.0, compare=False)
-
-
-@dataclass
-class Progress:
-    """How far a search has come: with the searcher's own state, all it takes to go on.
-
-    Attributes:
-        rng: The searcher's random stream.
-        step: Steps told.
-        done: Every result so far by architecture key: the chunk it came in, and its row there.
-        told: Numbers of the evaluations the searcher has been told.
-        asked: Number and proposal of evaluations under way, by key (asynchronous mode).
-    """
-
-    rng: torch.Generator
-    step: int = 0
-    done: dict[str, tuple[Chunk, int]] = field(default_factory=dict)
-    told: set[int] = field(default_factory=set)
-    asked: dict[str, tuple[int, Proposals]] = field(default_factory=dict)
-
-    @classmethod
-    def start(cls, seed: int) -> "Progress":
-        """The beginning of the search called ``seed``."""
-        return cls(stream(seed, "searcher"))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the results on disk do not tell."""
-        told = torch.tensor(sorted(self.told), dtype=torch.long)
-        state = {"step": self.step, "rng": self.rng.get_state(), "told": told, "asked": None}
-        if self.asked:
-            numbers, parts = zip(*self.asked.values(), strict=True)
-            asked = Proposals.cat(parts)
-            graphs = {name: getattr(asked.archs, name) for name in ("ops", "adj", "num_nodes")}
-            state["asked"] = {"numbers": list(numbers), "origin": list(asked.origin), **graphs}
-        return state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.step, self.told, self.asked = state["step"], set(state["told"].tolist()), {}
-        self.rng.set_state(state["rng"])
-        if asked := state["asked"]:
-            archs = ArchitectureBatch(asked["ops"], asked["adj"], asked["num_nodes"])
-            proposals = Proposals(archs, tuple(asked["origin"]))
-            for i, (key, number) in enumerate(zip(keys_of(archs), asked["numbers"], strict=True)):
-                self.asked[key] = (number, proposals[i : i + 1])
-
-    def recall(self, chunk: Chunk) -> None:
-        """Take in results, for example those that an earlier life of this search paid for."""
-        for row, key in enumerate(chunk.key):
-            self.done[key] = (chunk, row)
-
-    def number(self, key: str) -> int:
-        """Return the number of the evaluation of a known architecture."""
-        chunk, row = self.done[key]
-        return chunk.index[row]
-
-    def untold(self) -> list[Proposals]:
-        """Return, one by one, what was evaluated but not told, oldest first."""
-        if len(self.done) == len(self.told):  # as at the end of nearly all steps
-            return []
-        rows = (at for key, at in self.done.items() if self.number(key) not in self.told)
-        return [chunk.proposals[row : row + 1] for chunk, row in rows]
-
-    def look_up(self, proposals: Proposals, status: Status) -> Chunk:
-        """Return the known results of proposals, at least one; they cost nothing now."""
-        keys = keys_of(proposals.archs)
-        rows = [self.done[key] for key in keys]
-        known = Evaluation.cat([chunk.evaluation[row : row + 1] for chunk, row in rows])
-        free = Evaluation(known.score, torch.zeros_like(known.cost), known.extras, known.error)
-        return Chunk(self.step, tuple(map(self.number, keys)), keys, proposals, free, status)
 
 
 def search(
@@ -158,6 +43,10 @@ def search(
     progress: Progress | None = None,
 ) -> Generator[Chunk | Step, None, None]:
     """Spend ``budget`` evaluations on distinct architectures, yielding results as they come.
+
+    A `TrainableEvaluator` is trained before each batch, with ``train_size`` other proposals that
+    the searcher is never told of; then every scoring counts, be it of an architecture that was
+    scored before.
 
     Evaluation ``i`` draws from ``stream(seed, f"evaluation/{i}")``, whatever the order and the
     number of workers. Scores reach the searcher as 32-bit floats. If the iterator is closed,
@@ -182,7 +71,9 @@ def search(
     Raises:
         RuntimeError: If the searcher proposes nothing new for `PATIENCE` steps.
         ValueError: On a budget, batch size or number of workers below 1, an unknown mode, or an
-            evaluator that returns too many or too few results.
+            evaluator that returns too many or too few results. With a `TrainableEvaluator`, on
+            a searcher that never repeats itself, several workers, a design or the asynchronous
+            mode.
         Exception: Whatever the evaluator raises: a failed program, unlike a failed evaluation.
     """
     for name, value in (("budget", budget), ("batch_size", batch_size), ("workers", workers)):
@@ -191,12 +82,19 @@ def search(
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
     progress = progress if progress is not None else Progress.start(seed)
+    learns = isinstance(evaluator, TrainableEvaluator)
+    if learns:
+        _insist_on_rounds(searcher, workers, mode, design)
+    progress.by_number = learns
     crew = Crew(evaluator, workers)
     loop = _Loop(searcher, crew, budget, seed, progress, design)
     try:
         if initial is not None and progress.step == 0:
             yield from loop.tell_initial(*initial)
-        yield from loop.batches(batch_size) if mode == "batch" else loop.one_by_one()
+        if isinstance(evaluator, TrainableEvaluator):
+            yield from loop.rounds(evaluator, batch_size)
+        else:
+            yield from loop.batches(batch_size) if mode == "batch" else loop.one_by_one()
     finally:
         crew.dismiss()
 
@@ -258,9 +156,8 @@ class _Loop:
             # again, means that it proposed otherwise (another number of threads).
             late = progress.untold() if new or not keys else []
             if late:
-                paid = progress.look_up(Proposals.cat(late), "recalled")
-                yield paid
-                self.tell(paid.proposals.archs, paid.key)
+                yield (paid := progress.recorded(late))
+                self.tell(paid.proposals.archs, late)
             if not keys and not late:
                 return  # the space is exhausted
             self.check_patience(bool(new or recalled or late))
@@ -269,8 +166,8 @@ class _Loop:
     def one_by_one(self) -> Iterator[Chunk | Step]:
         """Keep all workers busy; tell each result as it comes."""
         progress, done, asked = self.progress, self.progress.done, self.progress.asked
-        for proposal in progress.untold():
-            yield (paid := progress.look_up(proposal, "recalled"))
+        for name in progress.untold():
+            yield (paid := progress.recorded([name]))
             yield self.tell_one(paid)
         for key in asked.keys() & done.keys():
             del asked[key]
@@ -300,6 +197,25 @@ class _Loop:
             del asked[result.key[0]]
             self.check_patience(True)
             yield self.tell_one(result)
+
+    def rounds(self, evaluator: TrainableEvaluator, batch_size: int) -> Iterator[Chunk | Step]:
+        """Let the evaluator learn, score a batch, tell all of it; every scoring counts."""
+        progress = self.progress
+        while (left := self.budget - len(progress.told)) > 0:
+            lessons = self.ask(evaluator.train_size)
+            evaluator.train(lessons.archs, rng=stream(self.seed, f"training/{progress.step}"))
+            proposals = self.ask(min(batch_size, left))
+            if not len(proposals):
+                return
+            first = len(progress.told)
+            names = [str(number) for number in range(first, first + len(proposals))]
+            # What an earlier life was in the midst of: the same proposals, as a rule.
+            if known := [name for name in names if name in progress.done]:
+                yield progress.recorded(known)
+            if new := [row for row, name in enumerate(names) if name not in progress.done]:
+                yield from self.evaluate(proposals[torch.tensor(new)])
+            self.tell(progress.recorded(names).proposals.archs, names)
+            yield self.end_of_step()
 
     def evaluate(self, proposals: Proposals) -> Iterator[Chunk]:
         """Evaluate chunk by chunk; yield in the order of completion.
@@ -346,14 +262,14 @@ class _Loop:
         self.progress.recall(chunk)
         return chunk
 
-    def tell(self, archs: ArchitectureBatch, keys: Sequence[str]) -> None:
+    def tell(self, archs: ArchitectureBatch, names: Sequence[str]) -> None:
         """Tell the searcher, once more or for the first time, the known scores of ``archs``."""
-        found = [self.progress.done[key] for key in keys]
+        found = [self.progress.done[name] for name in names]
         score = [float(chunk.evaluation.score[row]) for chunk, row in found]
         told = torch.tensor(score, dtype=torch.float32, device=archs.device)
         with self.timed():
             self.searcher.tell(archs, told, rng=self.progress.rng)
-        self.progress.told.update(map(self.progress.number, keys))
+        self.progress.told.update(map(self.progress.number, names))
 
     def tell_one(self, known: Chunk) -> Step:
         self.tell(known.proposals.archs, known.key)
@@ -380,6 +296,22 @@ class _Loop:
         return Step(self.progress.step - 1, told, stats, seconds)
 
 
-def keys_of(archs: ArchitectureBatch) -> tuple[str, ...]:
-    """Return the key of each architecture, 32 hexadecimal digits, equal for isomorphic ones."""
-    return tuple(hashing.to_hex(hashing.keys(archs)))
+def _insist_on_rounds(
+    searcher: Searcher, workers: int, mode: Mode, design: ArchitectureBatch | None
+) -> None:
+    """Prepare for an evaluator that learns.
+
+    Raises:
+        ValueError: If the search cannot be one of rounds.
+    """
+    if not isinstance(searcher, Repeating):
+        raise ValueError(
+            f"{type(searcher).__name__} proposes each architecture once, but the scores of an "
+            "evaluator that learns change: use the method graphpnas, rnn or random"
+        )
+    if workers != 1 or mode != "batch" or design is not None:
+        raise ValueError(
+            "an evaluator that learns does so in this process, between batches: use 1 worker, "
+            "the mode batch and no design"
+        )
+    searcher.repeat_proposals()

@@ -8,10 +8,10 @@ import torch
 from netwright.config.fits import FitConfig, make_fit
 from netwright.evaluation import Evaluation
 from netwright.graphs import hashing
+from netwright.progress import Chunk
 from netwright.rng import stream
 from netwright.runs.fits import FitRun
 from netwright.runs.run import Run
-from netwright.search import Chunk
 from netwright.searchers.base import Proposals
 from netwright.spaces.toy import Toy
 

@@ -12,8 +12,9 @@ from netwright.evaluators.halving import Halving, epochs_of, promoted, spent
 from netwright.evaluators.isolated import Isolated
 from netwright.evaluators.table import TableEvaluator
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.progress import Chunk
 from netwright.rng import stream
-from netwright.search import Chunk, search
+from netwright.search import search
 from netwright.searchers.random import RandomSearch
 from netwright.spaces.toy import Toy
 from netwright.tables.format import Column, Rows, Table

@@ -15,8 +15,9 @@ from small import trainer
 
 from netwright.evaluation import Evaluation
 from netwright.evaluators.isolated import Isolated
+from netwright.progress import Chunk
 from netwright.rng import stream
-from netwright.search import Chunk, search
+from netwright.search import search
 from netwright.searchers.random import RandomSearch
 from netwright.spaces.toy import Toy
 

@@ -8,10 +8,10 @@ import torch
 
 from netwright.evaluation import Evaluation
 from netwright.graphs import hashing
+from netwright.progress import Chunk, Step
 from netwright.rng import stream
 from netwright.runs.run import Run
 from netwright.runs.samples import Draw, Samples, SampleTrace, TraceStep
-from netwright.search import Chunk, Step
 from netwright.searchers.base import Proposals
 
 VOID = {"meta", "link", "input", "br"}

@@ -9,10 +9,10 @@ from report_samples import Page, config, make_run, samples_of
 from netwright.cli.samples import draw_samples
 from netwright.generators.graphpnas import GraphPNAS
 from netwright.graphs.layout import Layout
+from netwright.progress import Step
 from netwright.report.page import report_html
 from netwright.rng import stream
 from netwright.runs.samples import Samples
-from netwright.search import Step
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
 from netwright.spaces.toy import Toy

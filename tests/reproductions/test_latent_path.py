@@ -9,11 +9,11 @@ from netwright.config.fits import FitConfig, load_generator, make_fit
 from netwright.evaluation import Evaluation
 from netwright.generators.latent import encode_means
 from netwright.graphs import hashing
+from netwright.progress import Chunk
 from netwright.reproductions.latent_path import SAMPLE, latent_path
 from netwright.rng import stream
 from netwright.runs.fits import FitRun
 from netwright.runs.run import Run
-from netwright.search import Chunk
 from netwright.searchers.base import Proposals
 from netwright.spaces.nasbench201 import NASBench201
 

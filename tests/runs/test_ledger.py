@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from netwright.evaluation import Evaluation
+from netwright.progress import Chunk, Step, keys_of
 from netwright.runs.ledger import SCHEMA_VERSION, Ledger, Row, StepRow
-from netwright.search import Chunk, Step, keys_of
 from netwright.searchers.base import Proposals
 from netwright.spaces.toy import Toy
 

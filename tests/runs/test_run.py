@@ -17,10 +17,10 @@ from sensitive import ALL, SPACE, Noisy, Sensitive
 import netwright
 from netwright import files
 from netwright.files import load_state, locked, save_state
+from netwright.progress import Chunk, Step
 from netwright.rng import stream
 from netwright.runs.ledger import Ledger
 from netwright.runs.run import RESERVE, Run
-from netwright.search import Chunk, Step
 from netwright.spaces.nasbench101 import NASBench101
 
 CONFIG = {"seed": 0, "space": {"name": "toy", "sizes": [1, 2]}, "note": "Grüße"}

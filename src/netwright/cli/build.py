@@ -15,6 +15,7 @@ from netwright.config.objects import make_evaluator, make_space
 from netwright.config.schema import (
     EvaluatorConfig,
     RunConfig,
+    SupernetConfig,
     TableConfig,
     TrainConfig,
     ZeroCostConfig,
@@ -169,6 +170,8 @@ def _score(config: EvaluatorConfig, named: str | None) -> tuple[str, Unit]:
             pass
         case ZeroCostConfig(score=score, dataset=dataset):
             name = f"{_word(dataset)}/{score}"
+        case SupernetConfig():
+            raise ValueError("scores of shared weights change: use the evaluator train")
         case CustomConfig():
             name = "score"
     if named is None:

@@ -29,16 +29,23 @@ from netwright.config.objects import (
     make_space,
     space_of,
 )
-from netwright.config.schema import METHODS, RunConfig, TableConfig, TrainConfig, ZeroCostConfig
+from netwright.config.schema import (
+    METHODS,
+    RunConfig,
+    SupernetConfig,
+    TableConfig,
+    TrainConfig,
+    ZeroCostConfig,
+)
 from netwright.config.searchers import make_searcher, model_of
 from netwright.evaluation import STOPPED, Evaluator
 from netwright.evaluators.halving import Halving
 from netwright.evaluators.isolated import Isolated
+from netwright.progress import Chunk
 from netwright.rng import stream
 from netwright.runs.fits import FitRun
 from netwright.runs.ledger import Row
 from netwright.runs.run import Run
-from netwright.search import Chunk
 from netwright.searchers.base import Searcher
 from netwright.searchers.reinforce import Reinforce
 from netwright.spaces.base import SearchSpace, rejection_sample
@@ -332,6 +339,8 @@ def describe(config: RunConfig) -> str:
             how = f"trained on {dataset}"
         case ZeroCostConfig(score=score, dataset=dataset):
             how = f"{score} on {dataset}"
+        case SupernetConfig(dataset=dataset):
+            how = f"weights shared, trained on {dataset}"
         case CustomConfig(name=name):
             how = name
     parts = [config.space.name, config.method.name, how, f"budget {config.budget}"]

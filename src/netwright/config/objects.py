@@ -19,6 +19,7 @@ from netwright.config.base import CustomConfig, SpaceConfig
 from netwright.config.schema import (
     EvaluatorConfig,
     InitialConfig,
+    SupernetConfig,
     TableConfig,
     TrainConfig,
     ZeroCostConfig,
@@ -26,6 +27,7 @@ from netwright.config.schema import (
 from netwright.evaluation import Evaluator
 from netwright.evaluators.halving import Halving, epochs_of
 from netwright.evaluators.isolated import Isolated
+from netwright.evaluators.supernet import SupernetEvaluator, SupernetRecipe
 from netwright.evaluators.table import TableEvaluator
 from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
 from netwright.evaluators.training import Recipe
@@ -41,6 +43,7 @@ from netwright.images.idx import idx
 from netwright.images.imagenet16 import imagenet16
 from netwright.images.tiny_imagenet import tiny_imagenet
 from netwright.networks.enas import enas_network
+from netwright.networks.enas_supernet import ENASSupernet
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
 from netwright.networks.randwire import randwire_network
@@ -186,6 +189,8 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
                 device=config.device,
             )
             return untrained if workers == 1 else Isolated(untrained, workers=workers)
+        case SupernetConfig():
+            return _shared(config, space)
         case CustomConfig():
             made = load_object(config.name)
             if isinstance(made, type) or not isinstance(made, Evaluator):
@@ -193,6 +198,33 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
             if not isinstance(made, Evaluator):
                 raise ValueError(f"{config.name} made {type(made).__name__}, not an Evaluator")
             return made if workers == 1 else Isolated(made, workers=workers)
+
+
+def _shared(config: SupernetConfig, space: SearchSpace) -> SupernetEvaluator:
+    if not isinstance(space, ENAS):
+        raise ValueError(
+            f"architectures of {space.name} share no weights: the evaluator supernet is for enas"
+        )
+    data = make_data(config.dataset)
+    small = max(data.train_images.shape[-2:]) <= 16
+    recipe = SupernetRecipe(
+        epochs=config.epochs or SupernetRecipe.epochs,
+        epochs_per_step=config.epochs_per_step,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        last_learning_rate=config.last_learning_rate,
+        weight_decay=config.weight_decay,
+        statistics=config.statistics,
+        crop_padding=1 if small else 4,
+    )
+    return SupernetEvaluator(
+        partial(ENASSupernet, space.layout.max_nodes - 2, channels=config.channels),
+        data,
+        recipe,
+        train_fraction=config.train_fraction,
+        split_seed=config.split_seed,
+        device=config.device,
+    )
 
 
 def _trained(config: TrainConfig, space: SearchSpace, workers: int) -> Evaluator:

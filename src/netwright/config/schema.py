@@ -23,6 +23,7 @@ from netwright.config.methods.local import LocalConfig
 from netwright.config.methods.predictor import PredictorConfig
 from netwright.config.methods.random import RandomConfig
 from netwright.config.methods.random_graphs import RandomGraphConfig
+from netwright.evaluators.supernet import Statistics
 from netwright.evaluators.train import Clock
 from netwright.evaluators.zero_cost import ScoreName
 from netwright.search import Mode
@@ -71,6 +72,24 @@ class ZeroCostConfig(Strict):
     device: str = "auto"
 
 
+class SupernetConfig(Strict):
+    """Train weights that all architectures share, and score with them ([GraphPNAS] 3.1.2)."""
+
+    name: Literal["supernet"] = "supernet"
+    dataset: str = "digits"  # as for training
+    channels: int = Field(24, ge=2, multiple_of=2)
+    train_fraction: float = Field(0.9, gt=0, lt=1)  # the rest of the training images validates
+    epochs: int | None = Field(None, ge=1)  # of the learning rate's wave; None: of this search
+    epochs_per_step: int = Field(5, ge=1)  # before each batch of scores
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(0.05, gt=0)
+    last_learning_rate: float = Field(0.0005, gt=0)
+    weight_decay: float = Field(2.5e-4, ge=0)
+    statistics: Statistics = "batch"  # or "running": what scores are normalised by
+    split_seed: int = 0
+    device: str = "auto"
+
+
 METHODS: dict[str, type[NamedSettings]] = {
     "random": RandomConfig,
     "local": LocalConfig,
@@ -89,6 +108,7 @@ EVALUATORS: dict[str, type[BaseModel]] = {
     "table": TableConfig,
     "train": TrainConfig,
     "zero-cost": ZeroCostConfig,
+    "supernet": SupernetConfig,
 }
 
 
@@ -112,7 +132,7 @@ def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any],
 
 #: Settings of a method: one of `METHODS`, or of one's own.
 MethodConfig = SerializeAsAny[NamedSettings | CustomConfig]
-EvaluatorConfig = TableConfig | TrainConfig | ZeroCostConfig | CustomConfig
+EvaluatorConfig = TableConfig | TrainConfig | ZeroCostConfig | SupernetConfig | CustomConfig
 
 
 class InitialConfig(Strict):
@@ -137,6 +157,15 @@ class RunConfig(Described):
     initial: InitialConfig | None = None
     # So many random architectures first, the same for every method with this seed and space.
     design: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _rounds(self) -> "RunConfig":
+        """Set the epochs of a supernet that are to be those of the search."""
+        if isinstance(self.evaluator, SupernetConfig) and self.evaluator.epochs is None:
+            epochs = -(-self.budget // self.batch_size) * self.evaluator.epochs_per_step
+            settled = self.evaluator.model_copy(update={"epochs": epochs})
+            object.__setattr__(self, "evaluator", settled)  # nobody has seen the old one yet
+        return self
 
     @model_validator(mode="after")
     def _brackets(self) -> "RunConfig":

@@ -152,6 +152,18 @@ def _operation(name: str, channels: int, skeleton: ENASSkeleton) -> nn.Module:
     return nn.Sequential(first, nn.ReLU(), pool)
 
 
+def path_of(arch: ArchitectureBatch) -> tuple[list[str], list[list[int]]]:
+    """Return the name of each layer's operation, and the nodes it skips from.
+
+    Node 0 is the stem, node ``l`` layer ``l``.
+    """
+    layers = int(arch.num_nodes[0]) - 2
+    ops = [ENAS.op_names[op] for op in arch.ops[0, 1 : layers + 1].tolist()]
+    adj = arch.adj[0].tolist()
+    skips = [[i for i in range(layer - 1) if adj[i][layer]] for layer in range(1, layers + 1)]
+    return ops, skips
+
+
 def _space_of(arch: ArchitectureBatch) -> ENAS:
     """The space of as many layers."""
     return ENAS(max(1, int(arch.num_nodes[0]) - 2))
@@ -179,10 +191,7 @@ def enas_network(
     """
     skeleton = find_preset(preset, PRESETS)
     check_inputs(arch, partial(_space_of, arch), in_channels=in_channels, num_classes=num_classes)
-    layers = int(arch.num_nodes[0]) - 2
-    ops = [ENAS.op_names[op] for op in arch.ops[0, 1 : layers + 1].tolist()]
-    adj = arch.adj[0].tolist()
-    skips = [[i for i in range(layer - 1) if adj[i][layer]] for layer in range(1, layers + 1)]
+    ops, skips = path_of(arch)
     return ENASNetwork(
         ops, skips, in_channels=in_channels, num_classes=num_classes, skeleton=skeleton
     )

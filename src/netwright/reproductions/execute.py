@@ -18,11 +18,11 @@ import torch
 from netwright.config.objects import make_design, make_evaluator, make_initial, make_space
 from netwright.config.schema import RunConfig, TableConfig
 from netwright.config.searchers import make_searcher, model_of
+from netwright.progress import Chunk, Step
 from netwright.reproductions.experiment import Cell, Experiment, run_config, run_folder
 from netwright.reproductions.processes import Task, share_out
 from netwright.rng import stream
 from netwright.runs.run import Run
-from netwright.search import Chunk, Step
 from netwright.searchers.base import Searcher
 from netwright.searchers.together import train_together
 from netwright.spaces.base import Enumerable, SearchSpace

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from netwright.evaluation import STOPPED
-from netwright.search import Chunk, Step
+from netwright.progress import Chunk, Step
 
 SCHEMA_VERSION = 1
 _SECONDS = "searcher seconds"  # a step's, kept among its statistics

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from netwright.evaluation import Evaluation, Evaluator
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.progress import Chunk, keys_of
 from netwright.rng import stream
 from netwright.runs.ledger import Row
 from netwright.runs.run import Run
-from netwright.search import Chunk, keys_of
 from netwright.searchers.base import Fresh, Proposals
 from netwright.spaces.base import Enumerable, SearchSpace
 

@@ -4,7 +4,7 @@
 
     config.toml                    what the run is: its configuration, the versions it began with
     ledger.sqlite                  every proposal and its result
-    checkpoint/state.safetensors   the searcher, and how far the search was
+    checkpoint/state.safetensors   the searcher, how far the search was, an evaluator that learns
 
 Results are committed to the ledger before the next evaluation starts; a checkpoint follows every
 few seconds. To resume, the searcher is put back to its last checkpoint, or to the start if there
@@ -25,12 +25,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from netwright.evaluation import Evaluation, Evaluator
+from netwright.evaluation import Evaluation, Evaluator, TrainableEvaluator
 from netwright.files import load_state, locked, save_state, write_atomic
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.progress import Chunk, Progress, Step, keys_of
 from netwright.runs.folder import config_text, insist_empty, read_config
 from netwright.runs.ledger import Ledger, Row
-from netwright.search import Chunk, Mode, Progress, Step, keys_of, search
+from netwright.search import Mode, search
 from netwright.searchers.base import Proposals, Searcher
 from netwright.spaces.base import SearchSpace
 
@@ -146,7 +147,9 @@ class Run:
             ledger.pin("seed", str(seed))
             rows = ledger.rows()
             progress = Progress.start(seed)
-            self._restore(searcher, progress, rows)
+            learner = evaluator if isinstance(evaluator, TrainableEvaluator) else None
+            progress.by_number = learner is not None
+            self._restore(searcher, progress, learner, rows)
             if paid := [row for row in rows if row.status == "evaluated"]:
                 progress.recall(_recalled(space, paid))
             if known := [row for row in rows if row.status == "initial"]:
@@ -171,12 +174,12 @@ class Run:
                     if isinstance(event, Step):
                         ledger.append_step(event)
                         if time.monotonic() - saved >= checkpoint_every:
-                            self._save(searcher, progress)
+                            self._save(searcher, progress, learner)
                             saved = time.monotonic()
                     elif not _in_ledger(event, logged, bool(known)):
                         _commit(ledger, event, space.to_text(event.proposals.archs), reserve)
                     yield event
-            self._save(searcher, progress)
+            self._save(searcher, progress, learner)
 
     def restore(self, searcher: Searcher) -> None:
         """Give a searcher what it had learned by the last checkpoint.
@@ -189,7 +192,13 @@ class Run:
         except FileNotFoundError:
             raise ValueError(f"{self.folder} has no checkpoint yet: resume the run") from None
 
-    def _restore(self, searcher: Searcher, progress: Progress, rows: Sequence[Row]) -> None:
+    def _restore(
+        self,
+        searcher: Searcher,
+        progress: Progress,
+        learner: TrainableEvaluator | None,
+        rows: Sequence[Row],
+    ) -> None:
         try:
             state = load_state(self.checkpoint)
             if state["format"] != _CHECKPOINT_FORMAT:
@@ -207,14 +216,20 @@ class Run:
             return
         searcher.load_state_dict(state["searcher"])
         progress.load_state_dict(state["progress"])
+        if learner is not None:
+            learner.load_state_dict(state["evaluator"])
 
-    def _save(self, searcher: Searcher, progress: Progress) -> None:
+    def _save(
+        self, searcher: Searcher, progress: Progress, learner: TrainableEvaluator | None
+    ) -> None:
         state = {
             "format": _CHECKPOINT_FORMAT,
             "last_row": self.ledger.last_id(),
             "searcher": searcher.state_dict(),
             "progress": progress.state_dict(),
         }
+        if learner is not None:
+            state["evaluator"] = learner.state_dict()
         for leftover in self.checkpoint.parent.glob(".*.partial"):  # of a killed process
             leftover.unlink()
         try:

@@ -88,6 +88,15 @@ class Searcher(Protocol):
         ...
 
 
+@runtime_checkable
+class Repeating(Protocol):
+    """A searcher that can propose an architecture again, where scores change."""
+
+    def repeat_proposals(self) -> None:
+        """From now on propose whatever is valid, known or not."""
+        ...
+
+
 @dataclass
 class Fresh:
     """Keeps proposals valid, simplified and new: the one place where that happens.
@@ -100,6 +109,7 @@ class Fresh:
         drawn: Graphs drawn so far.
         invalid: Of these, how many were invalid after simplification.
         repeated: Of the valid ones, how many had been proposed or told before.
+        repeats: Whether these count as new all the same; not part of the state.
     """
 
     space: SearchSpace
@@ -107,6 +117,7 @@ class Fresh:
     drawn: int = field(default=0, init=False)
     invalid: int = field(default=0, init=False)
     repeated: int = field(default=0, init=False)
+    repeats: bool = field(default=False, init=False)
     _seen: set[tuple[int, int]] = field(default_factory=set, init=False)
     # Caches, not state: what is left of a listed space, and what was found valid and simple.
     _left: ArchitectureBatch | None = field(default=None, init=False)
@@ -177,6 +188,8 @@ class Fresh:
         return self._new(self.space.keys(archs))
 
     def _new(self, key: Int[Tensor, "batch 2"]) -> Bool[Tensor, " batch"]:
+        if self.repeats:
+            return torch.ones(len(key), dtype=torch.bool)
         here, mask = set[tuple[int, int]](), []
         for pair in hashing.to_pairs(key):
             mask.append(pair not in self._seen and pair not in here)

@@ -43,6 +43,10 @@ class RandomSearch:
                 self._stats["repeated"] = (self._fresh.repeated - repeated) / valid
         return Proposals.cat([found, rest])
 
+    def repeat_proposals(self) -> None:
+        """From now on propose whatever is valid, known or not."""
+        self._fresh.repeats = True
+
     def tell(
         self, archs: ArchitectureBatch, score: Float[Tensor, " batch"], *, rng: torch.Generator
     ) -> None:

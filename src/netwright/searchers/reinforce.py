@@ -148,6 +148,10 @@ class Reinforce:
         self._draws.clear()
         return proposals
 
+    def repeat_proposals(self) -> None:
+        """From now on propose whatever is valid, known or not."""
+        self._fresh.repeats = True
+
     def tell(
         self, archs: ArchitectureBatch, score: Float[Tensor, " batch"], *, rng: torch.Generator
     ) -> None:

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from netwright.evaluation import Evaluation
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.progress import Chunk
 from netwright.rng import stream
-from netwright.search import Chunk, search
+from netwright.search import search
 from netwright.searchers.base import Proposals, Searcher
 from netwright.spaces.base import SearchSpace
 from netwright.spaces.toy import Toy
