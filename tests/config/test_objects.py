@@ -17,10 +17,12 @@ from netwright.config.objects import (
     make_recipe,
     make_space,
     space_of,
+    training_data,
 )
 from netwright.config.schema import InitialConfig, TrainConfig
 from netwright.config.searchers import make_searcher
 from netwright.evaluators.isolated import Isolated
+from netwright.evaluators.train import DIGITS_RECIPE
 from netwright.rng import stream
 from netwright.searchers.local import LocalSearch
 from netwright.searchers.random import RandomSearch
@@ -166,6 +168,27 @@ def test_settings_override_the_recipe():
     recipe = make_recipe(TrainConfig(epochs=3, weight_decay=0.0), make_data("digits"))
     assert (recipe.epochs, recipe.weight_decay) == (3, 0.0)
     assert recipe.batch_size == make_recipe(TrainConfig(), make_data("digits")).batch_size
+
+
+def test_recipes_of_the_papers():
+    def made(**settings):
+        config = TrainConfig(**settings)
+        return make_recipe(config, training_data(config))
+
+    assert made() == DIGITS_RECIPE
+    paper = made(recipe="graphpnas")
+    assert (paper.epochs, paper.batch_size, paper.learning_rate) == (300, 256, 0.1)
+    assert (paper.weight_decay, paper.gradient_clip, paper.crop_padding) == (1e-4, 0.0, 1)
+    final = made(recipe="graphpnas-final", epochs=3, precision="bfloat16", compile=True)
+    assert (final.epochs, final.weight_decay, final.cutout, final.cutout_chance) == (
+        3,
+        2e-4,
+        16,
+        0.4,
+    )
+    assert (final.precision, final.compile) == ("bfloat16", True)
+    assert made(cutout=2).cutout == 2
+    assert training_data(TrainConfig(resize=20)).resize == 20
 
 
 def test_unknown_data_sets_and_folders():

@@ -2,6 +2,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from shutil import which
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from netwright.evaluators.training import (
     resolve_device,
     train,
 )
-from netwright.images.augment import crop_and_flip
+from netwright.images.augment import crop_and_flip, cutout
 from netwright.images.digits import digits
 from netwright.rng import scoped, stream
 
@@ -65,6 +66,8 @@ def test_cosine_goes_from_the_peak_to_zero():
         {"label_smoothing": 0.2},
         {"crop_padding": 2},
         {"flip": False},
+        {"cutout": 3},
+        {"cutout": 3, "cutout_chance": 0.5},
     ],
     ids=str,
 )
@@ -87,7 +90,9 @@ def test_follows_the_recipe_step_by_step(changes):
             images = crop_and_flip(
                 data.train_images[batch], padding=recipe.crop_padding, flip=recipe.flip, rng=rng
             )
-            x = data.normalise(images).flatten(1).double()
+            chance = recipe.cutout_chance
+            x = cutout(data.normalise(images), recipe.cutout, chance=chance, rng=rng)
+            x = x.flatten(1).double()
             probability = (x @ weight.T).softmax(dim=1)
             target = torch.nn.functional.one_hot(data.train_labels[batch], 2).double()
             target = target * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
@@ -262,6 +267,9 @@ def test_full_training_repeats_bit_for_bit():
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"label_smoothing": 1.5}, "label_smoothing must lie in"),
         ({"nesterov": True, "momentum": 0.0}, "nesterov needs a momentum"),
+        ({"cutout": -1}, "cutout must be at least 0"),
+        ({"cutout_chance": 1.5}, "cutout_chance must lie in"),
+        ({"precision": "float16"}, "precision must be float32 or bfloat16, not 'float16'"),
     ],
 )
 def test_bad_recipes_are_named(changes, message):
@@ -275,6 +283,52 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device"):
             resolve_device("cuda")
+
+
+def test_half_precision_in_training_and_in_validation():
+    data, types = stripes(), []
+    model = network(data)
+    model.classifier.register_forward_hook(lambda _m, _i, out: types.append(out.dtype))
+    recipe = replace(SHORT, precision="bfloat16", epochs=20)
+    history = fit(model, data, recipe, rng=stream(0, "fit"), valid=torch.arange(24))
+    assert set(types) == {torch.bfloat16}
+    assert history.mean_valid_accuracy(2) > 0.9
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_images_are_shown_at_another_size():
+    data = replace(stripes(), resize=12)
+    images = data.normalise(data.train_images)
+    assert tuple(images.shape) == (24, 1, 12, 12)
+    small = replace(data, resize=3).normalise(data.train_images)
+    expected = nn.functional.interpolate(
+        replace(data, resize=0).normalise(data.train_images),
+        (3, 3),
+        mode="bilinear",
+        antialias=True,
+    )
+    assert torch.equal(small, expected)
+    sizes = []
+    model = network(data)
+    model.body[0].register_forward_hook(lambda _m, inputs, _o: sizes.append(inputs[0].shape[-1]))
+    fit(model, data, replace(SHORT, epochs=1), rng=stream(0, "fit"), valid=torch.arange(4))
+    assert set(sizes) == {12}
+    with pytest.raises(ValueError, match="resize must be at least 0"):
+        replace(data, resize=-1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_network_learns_the_same():
+    data, results = stripes(), []
+    for compiled in (False, True):
+        model = network(data)
+        recipe = replace(SHORT, compile=compiled)
+        model.body[6].p = 0.0  # dropout draws otherwise when compiled
+        fit(model, data, recipe, rng=stream(0, "fit"), valid=torch.arange(24))
+        assert not any(name.startswith("_orig") for name in model.state_dict())
+        results.append(weights(model))
+    torch.testing.assert_close(results[0], results[1], atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.gpu

@@ -21,10 +21,10 @@ from netwright.cli.runs import closing
 from netwright.config.base import merge
 from netwright.config.objects import (
     make_build,
-    make_data,
     make_evaluator,
     make_recipe,
     make_space,
+    training_data,
 )
 from netwright.config.schema import RunConfig, TrainConfig
 from netwright.evaluators.training import train as train_network
@@ -148,7 +148,7 @@ def train(
         out = trained_file(run, opened, archs)
     if out is not None:
         insist_on_new([out], force=force)
-    data = make_data(config.evaluator.dataset)
+    data = training_data(config.evaluator)
     recipe, build = make_recipe(config.evaluator, data), make_build(opened, config.evaluator.preset)
     with bar(recipe.epochs, "epochs", quiet=quiet) as progress:
         trained = train_network(

@@ -11,7 +11,7 @@ from netwright.cli.options import Json, Quiet
 from netwright.cli.output import bar, remark
 from netwright.cli.pages import stored_config
 from netwright.cli.runs import conclude, execute, prepared
-from netwright.config.objects import make_build, make_data, make_recipe, make_space
+from netwright.config.objects import make_build, make_recipe, make_space, training_data
 from netwright.config.schema import RunConfig, TrainConfig
 from netwright.evaluation import Evaluation
 from netwright.evaluators.isolated import Isolated
@@ -96,7 +96,7 @@ def _train_finalists(
 ) -> list[dict[str, Any]]:
     """Train each cell `SEEDS` times on all training images; return what came of it."""
     assert isinstance(config.evaluator, TrainConfig)
-    data = make_data(config.evaluator.dataset)
+    data = training_data(config.evaluator)
     evaluator = FinalEvaluator(
         make_build(space, config.evaluator.preset),
         data,

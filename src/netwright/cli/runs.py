@@ -51,6 +51,13 @@ from netwright.searchers.reinforce import Reinforce
 from netwright.spaces.base import SearchSpace, rejection_sample
 from netwright.tables.format import Table
 
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Evaluate in workers of Ray: local, or the address of a cluster, as 10.0.0.1:6379.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option("--run", "-r", help="The run folder to make; by default runs/SPACE-METHOD-N."),
@@ -98,6 +105,7 @@ def search(
     workers: Annotated[
         int | None, typer.Option("--workers", "-w", help="Evaluations at the same time.")
     ] = None,
+    ray: Ray = None,
     mode: Annotated[
         str | None,
         typer.Option(help="batch (repeats bit for bit) or asynchronous (no worker ever waits)."),
@@ -128,6 +136,8 @@ def search(
         "mode": mode,
     }
     flags: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if ray is not None:
+        flags["ray"] = {"address": ray}
     if model is not None:
         flags["method"] = {"name": method or "latent-bo", "model": str(model)}
     flags = merge(flags, evaluator_flags(evaluator, dataset, table, metric, extra))
@@ -153,6 +163,7 @@ def resume(
     workers: Annotated[
         int | None, typer.Option("--workers", "-w", help="Evaluations at the same time.")
     ] = None,
+    ray: Ray = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -162,7 +173,9 @@ def resume(
     so does a resumed fit (`netwright fit`).
     """
     changes = {"budget": budget, "workers": workers}
-    given = {key: value for key, value in changes.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
+    if ray is not None:
+        given["ray"] = {"address": ray}
     if FitRun.is_one(run):
         if given:
             raise ValueError(f"{run} holds a fit, which has no {' and no '.join(given)}")
@@ -269,7 +282,7 @@ def prepared(config: RunConfig) -> Iterator[Parts]:
     """Build what a configuration names; end the evaluator's processes, if any, afterwards."""
     space = make_space(config.space)
     searcher = make_searcher(config.method, space, rng=stream(config.seed, "searcher/init"))
-    evaluator = make_evaluator(config.evaluator, space, workers=config.workers)
+    evaluator = make_evaluator(config.evaluator, space, workers=config.workers, ray=config.ray)
     with closing(evaluator):
         yield Parts(space, searcher, evaluator)
 

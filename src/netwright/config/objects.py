@@ -19,17 +19,25 @@ from netwright.config.base import CustomConfig, SpaceConfig
 from netwright.config.schema import (
     EvaluatorConfig,
     InitialConfig,
+    RayConfig,
     SupernetConfig,
     TableConfig,
     TrainConfig,
     ZeroCostConfig,
 )
 from netwright.evaluation import Evaluator
+from netwright.evaluators.distributed import Distributed
 from netwright.evaluators.halving import Halving, epochs_of
 from netwright.evaluators.isolated import Isolated
 from netwright.evaluators.supernet import SupernetEvaluator, SupernetRecipe
 from netwright.evaluators.table import TableEvaluator
-from netwright.evaluators.train import DIGITS_RECIPE, Build, TrainEvaluator
+from netwright.evaluators.train import (
+    DIGITS_RECIPE,
+    ENAS_FINAL_RECIPE,
+    PAPER_RECIPE,
+    Build,
+    TrainEvaluator,
+)
 from netwright.evaluators.training import Recipe
 from netwright.evaluators.zero_cost import ZeroCostEvaluator
 from netwright.graphs.batch import ArchitectureBatch
@@ -76,6 +84,12 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "nasbench201": nasbench201_network,
     "enas": enas_network,
     "randwire": randwire_network,
+}
+#: Recipes of training.
+RECIPES: dict[str, Recipe] = {
+    "digits": DIGITS_RECIPE,
+    "graphpnas": PAPER_RECIPE,
+    "graphpnas-final": ENAS_FINAL_RECIPE,
 }
 #: Readers of images in a folder or an archive, as in ``cifar10:PATH``.
 DATA_SETS: dict[str, Callable[[str], ImageData]] = {
@@ -157,15 +171,23 @@ def space_of(table: Table) -> dict[str, Any]:
     return {"name": table.space_name, **options}
 
 
-def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int = 1) -> Evaluator:
+def make_evaluator(
+    config: EvaluatorConfig,
+    space: SearchSpace,
+    *,
+    workers: int = 1,
+    ray: RayConfig | None = None,
+) -> Evaluator:
     """Build the evaluator; one that trains runs in processes of its own where that is of use.
 
     Raises:
+        ImportError: If Ray is wanted and missing.
         ValueError: If a setting does not fit, or the space has no network.
         FileNotFoundError: If there is no such table or folder.
     """
     match config:
         case TableConfig():
+            _refuse(ray, "looking up takes no time")
             table = Table.open(config.path)
             full = TableEvaluator(table, space, config.metric, config.extras)
             if not config.rungs:
@@ -178,7 +200,7 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
                 eta=config.eta,
             )
         case TrainConfig():
-            return _trained(config, space, workers)
+            return _trained(config, space, workers, ray)
         case ZeroCostConfig():
             untrained = ZeroCostEvaluator(
                 make_build(space, config.preset),
@@ -188,8 +210,9 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
                 batch_seed=config.batch_seed,
                 device=config.device,
             )
-            return untrained if workers == 1 else Isolated(untrained, workers=workers)
+            return _spread(untrained, workers, ray)
         case SupernetConfig():
+            _refuse(ray, "shared weights are trained in one process")
             return _shared(config, space)
         case CustomConfig():
             made = load_object(config.name)
@@ -197,7 +220,7 @@ def make_evaluator(config: EvaluatorConfig, space: SearchSpace, *, workers: int 
                 made = call(f"evaluator {config.name}", made, space, **config.options)
             if not isinstance(made, Evaluator):
                 raise ValueError(f"{config.name} made {type(made).__name__}, not an Evaluator")
-            return made if workers == 1 else Isolated(made, workers=workers)
+            return _spread(made, workers, ray)
 
 
 def _shared(config: SupernetConfig, space: SearchSpace) -> SupernetEvaluator:
@@ -227,8 +250,36 @@ def _shared(config: SupernetConfig, space: SearchSpace) -> SupernetEvaluator:
     )
 
 
-def _trained(config: TrainConfig, space: SearchSpace, workers: int) -> Evaluator:
-    data = make_data(config.dataset)
+def _refuse(ray: RayConfig | None, reason: str) -> None:
+    if ray is not None:
+        raise ValueError(f"no use for Ray here ({reason}): leave ray out")
+
+
+def _spread(
+    evaluator: Evaluator, workers: int, ray: RayConfig | None, timeout: float | None = None
+) -> Evaluator:
+    """Let an evaluator run in processes of its own, here or on a cluster, where that is of use."""
+    if ray is not None:
+        return Distributed(
+            evaluator,
+            workers=workers,
+            address=ray.address,
+            cpus=ray.cpus,
+            gpus=ray.gpus,
+            timeout=timeout,
+            retries=ray.retries,
+        )
+    if workers == 1 and timeout is None:
+        return evaluator
+    return Isolated(evaluator, timeout=timeout, workers=workers)
+
+
+def _trained(
+    config: TrainConfig, space: SearchSpace, workers: int, ray: RayConfig | None
+) -> Evaluator:
+    if config.rungs:
+        _refuse(ray, "halving runs on this machine")
+    data = training_data(config)
     recipe = make_recipe(config, data)
 
     def trained(epochs: int) -> Evaluator:
@@ -242,9 +293,7 @@ def _trained(config: TrainConfig, space: SearchSpace, workers: int) -> Evaluator
             test=config.test and epochs == recipe.epochs,
             clock=config.clock,
         )
-        if workers == 1 and config.timeout is None:
-            return evaluator
-        return Isolated(evaluator, timeout=config.timeout, workers=workers)
+        return _spread(evaluator, workers, ray, config.timeout)
 
     lengths = [*config.rungs, recipe.epochs]
     rungs = [trained(epochs) for epochs in lengths]
@@ -301,16 +350,24 @@ def make_data(name: str) -> ImageData:
     raise ValueError(f"unknown data set {name!r}: use {', '.join(others)} or {last}")
 
 
+def training_data(config: TrainConfig) -> ImageData:
+    """Read the images that networks are trained on, and have them shown at their size."""
+    data = make_data(config.dataset)
+    return replace(data, resize=config.resize) if config.resize else data
+
+
 def make_recipe(config: TrainConfig, data: ImageData) -> Recipe:
-    """Return the training recipe: that of the digits for small images, adapted by settings."""
+    """Return the training recipe of that name, adapted by settings; small images shift by less."""
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "cutout")
+    given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
     small = max(data.train_images.shape[-2:]) <= 16
-    base = DIGITS_RECIPE if small else replace(DIGITS_RECIPE, crop_padding=4)
-    given = {
-        name: getattr(config, name)
-        for name in ("epochs", "batch_size", "learning_rate", "weight_decay")
-        if getattr(config, name) is not None
-    }
-    return replace(base, **given)
+    return replace(
+        RECIPES[config.recipe],
+        **given,
+        crop_padding=1 if small else 4,
+        precision=config.precision,
+        compile=config.compile,
+    )
 
 
 def make_build(space: SearchSpace, preset: str = "small") -> Build:

@@ -25,8 +25,14 @@ from netwright.config.methods.random import RandomConfig
 from netwright.config.methods.random_graphs import RandomGraphConfig
 from netwright.evaluators.supernet import Statistics
 from netwright.evaluators.train import Clock
+from netwright.evaluators.training import Precision
 from netwright.evaluators.zero_cost import ScoreName
 from netwright.search import Mode
+
+#: "digits": for small images; "graphpnas", "graphpnas-final": that paper's, for its tables 1 and 3.
+RecipeName = Literal["digits", "graphpnas", "graphpnas-final"]
+#: "large" is for enas and randwire.
+Preset = Literal["small", "official", "large"]
 
 
 class TableConfig(Strict):
@@ -45,12 +51,17 @@ class TrainConfig(Strict):
 
     name: Literal["train"] = "train"
     dataset: str = "digits"  # or "folder:PATH", "idx:PATH", "cifar10:PATH", ...
-    preset: Literal["small", "official"] = "small"
+    preset: Preset = "small"
     train_fraction: float = Field(0.1, gt=0, lt=1)  # 0.1: low data; 0.8 with few epochs: early stop
+    recipe: RecipeName = "digits"  # which the settings below change, where they are given
     epochs: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=1)
     learning_rate: float | None = Field(None, gt=0)
     weight_decay: float | None = Field(None, ge=0)
+    cutout: int | None = Field(None, ge=0)  # side of the square that is hidden in each image
+    resize: int = Field(0, ge=0)  # side of the images that the network sees; 0: as they are
+    precision: Precision = "float32"  # or "bfloat16"
+    compile: bool = False  # for a GPU
     split_seed: int = 0
     timeout: float | None = Field(None, gt=0)  # seconds for one evaluation
     device: str = "auto"
@@ -66,7 +77,7 @@ class ZeroCostConfig(Strict):
     name: Literal["zero-cost"] = "zero-cost"
     score: ScoreName = "naswot"
     dataset: str = "digits"  # as for training
-    preset: Literal["small", "official"] = "small"
+    preset: Preset = "small"
     batch_size: int = Field(64, ge=2)  # images
     batch_seed: int = 0  # which images
     device: str = "auto"
@@ -135,6 +146,15 @@ MethodConfig = SerializeAsAny[NamedSettings | CustomConfig]
 EvaluatorConfig = TableConfig | TrainConfig | ZeroCostConfig | SupernetConfig | CustomConfig
 
 
+class RayConfig(Strict):
+    """Evaluate on a Ray cluster; see `netwright.evaluators.distributed`."""
+
+    address: str = "local"  # start Ray here; or that of a cluster, like "10.0.0.1:6379"
+    cpus: float = Field(1.0, gt=0)  # cores of each worker
+    gpus: float = Field(0.0, ge=0)  # GPUs of each worker; a fraction shares one
+    retries: int = Field(3, ge=0)  # of an evaluation whose worker died
+
+
 class InitialConfig(Strict):
     """Scores known before a search: those of a table's rows, or of a random share of them."""
 
@@ -154,6 +174,7 @@ class RunConfig(Described):
     seed: int = 0
     workers: int = Field(1, ge=1)
     mode: Mode = "batch"
+    ray: RayConfig | None = None  # else evaluations run in processes of this machine
     initial: InitialConfig | None = None
     # So many random architectures first, the same for every method with this seed and space.
     design: int = Field(0, ge=0)

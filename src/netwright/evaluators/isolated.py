@@ -256,7 +256,7 @@ def _serve(pipe: Connection, threads: int) -> None:
                 answer = evaluation, [rng.get_state() for rng in rngs]
             reply = pickle.dumps((answer, None))
         except Exception as error:
-            reply = pickle.dumps(((None, []), _portable(error)))
+            reply = pickle.dumps(((None, []), portable(error)))
         pipe.send_bytes(reply)
 
 
@@ -268,7 +268,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return an exception that survives pickling, with its traceback as a note."""
     trace = "".join(traceback.format_exception(error))
     error.add_note(f"In the evaluation process:\n{trace}")

@@ -38,6 +38,11 @@ EARLY_STOPPING = 0.8
 #: one core, for a ranking of cells that two seeds agree on (docs/results/training-evaluator.md).
 DIGITS_RECIPE = Recipe(epochs=12, batch_size=32, nesterov=True, label_smoothing=0.1, crop_padding=1)
 
+#: How networks are trained in [GraphPNAS]: those of table 1 (table 8, appendix C.2), and the best
+#: ones of table 3 on all data (appendix D; the size of the hole is [DeVries2017]'s).
+PAPER_RECIPE = Recipe()
+ENAS_FINAL_RECIPE = Recipe(epochs=600, weight_decay=2e-4, cutout=16, cutout_chance=0.4)
+
 Clock = Literal["wall", "processor"]
 
 
@@ -113,7 +118,13 @@ class TrainEvaluator:
                 "train_loss": history.epochs[-1].train_loss,
             }
             if self.test:
-                extras["test_accuracy"] = accuracy(model, data, data.test_images, data.test_labels)
+                extras["test_accuracy"] = accuracy(
+                    model,
+                    data,
+                    data.test_images,
+                    data.test_labels,
+                    precision=self.recipe.precision,
+                )
             return history.mean_valid_accuracy(self.recipe.last_epochs), extras
 
         return outcome(attempt, device, self.clock)

@@ -9,7 +9,9 @@ most one image, so that none is too small for batch normalisation.
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -18,6 +20,8 @@ from torch import Tensor, nn
 from netwright.images.augment import crop_and_flip, cutout
 from netwright.images.data import ImageData
 from netwright.rng import scoped
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class TrainingFailed(Exception):
@@ -38,9 +42,15 @@ class Recipe:
         gradient_clip: Largest norm of the gradient; 0 for no limit.
         crop_padding: Pixels by which a training image may shift; 0 for none.
         flip: Whether to mirror half of the images, if the data set allows it.
-        cutout: Side in pixels of the square that is hidden in each image; 0 for none.
+        cutout: Side in pixels of the square that is hidden in an image, after any resizing; 0 for
+            none.
+        cutout_chance: Share of the training images that get one.
         label_smoothing: Share of the target spread over all classes.
         last_epochs: The score is the mean validation accuracy of that many last epochs.
+        precision: "bfloat16" computes most of the network in 16 bits (torch's autocast), which is
+            up to twice as fast on recent GPUs and changes results a little.
+        compile: Whether to compile the network, which takes a minute and pays on a GPU; where
+            there is no compiler, the training fails.
     """
 
     epochs: int = 300
@@ -53,8 +63,11 @@ class Recipe:
     crop_padding: int = 4
     flip: bool = True
     cutout: int = 0
+    cutout_chance: float = 1.0
     label_smoothing: float = 0.0
     last_epochs: int = 3
+    precision: Precision = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "last_epochs"):
@@ -65,8 +78,12 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
-        if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must lie in 0..1, not {self.label_smoothing}")
+        for name in ("label_smoothing", "cutout_chance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0..1, not {getattr(self, name)}")
+        if self.precision not in get_args(Precision):
+            known = " or ".join(get_args(Precision))
+            raise ValueError(f"precision must be {known}, not {self.precision!r}")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
 
@@ -167,7 +184,9 @@ def train(
     with scoped(rng):
         model = make()
     history = fit(model, data, recipe, rng=rng, on_epoch=on_epoch)
-    test_accuracy = accuracy(model, data, data.test_images, data.test_labels)
+    test_accuracy = accuracy(
+        model, data, data.test_images, data.test_labels, precision=recipe.precision
+    )
     if math.isnan(test_accuracy):
         raise TrainingFailed("the trained network's outputs are not finite")
     return Trained(model, history, test_accuracy)
@@ -209,6 +228,7 @@ def fit(
         valid = valid.to(device)
         held_out = data.train_images[valid], data.train_labels[valid]
     _lay_out(model.to(device), torch.channels_last)  # pooling on a CPU is 3.5 times faster
+    network = torch.compile(model) if recipe.compile else model
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         parameters,
@@ -234,8 +254,11 @@ def fit(
                 shown = crop_and_flip(
                     images[batch], padding=recipe.crop_padding, flip=flip, rng=rng
                 )
-                shown = cutout(data.normalise(shown), recipe.cutout, rng=rng)
-                loss = loss_of(model(shown), labels[batch])
+                shown = cutout(
+                    data.normalise(shown), recipe.cutout, chance=recipe.cutout_chance, rng=rng
+                )
+                with _cast(device, recipe.precision):
+                    loss = loss_of(network(shown), labels[batch])
                 optimiser.zero_grad()
                 loss.backward()
                 if recipe.gradient_clip:
@@ -250,7 +273,7 @@ def fit(
             counts = validate_always or number > recipe.epochs - recipe.last_epochs
             valid_accuracy = None
             if held_out is not None and counts:
-                valid_accuracy = accuracy(model, data, *held_out)
+                valid_accuracy = accuracy(network, data, *held_out, precision=recipe.precision)
                 if math.isnan(valid_accuracy):
                     raise TrainingFailed(f"outputs are not finite after epoch {number}")
             seconds = time.perf_counter() - began
@@ -268,6 +291,7 @@ def accuracy(
     labels: Int64[Tensor, " image"],
     *,
     batch_size: int = 1024,
+    precision: Precision = "float32",
 ) -> float:
     """Return the share of images whose class gets the largest logit; NaN if a logit is not finite.
 
@@ -277,15 +301,20 @@ def accuracy(
         images: On the model's device.
         labels: Their classes.
         batch_size: Images at a time.
+        precision: As in a `Recipe`.
     """
     model.eval()
     right = torch.zeros((), device=images.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), _cast(images.device, precision):
         for part, truth in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             logits = model(data.normalise(part))
             right += (logits.argmax(dim=1) == truth).sum()
             right += (logits * 0).sum()  # NaN if one is not finite, without waiting for the device
     return float(right) / len(images)
+
+
+def _cast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:

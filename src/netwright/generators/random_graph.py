@@ -26,6 +26,9 @@ SMALLEST = 3
 class RandomGraph(Generator):
     """Random graphs with random operations; there is nothing to learn.
 
+    Where no edge may connect two parts of the layout (`Layout.blocks`), as in networks of several
+    cells, each part is a random graph of its own with the same parameters.
+
     Args:
         layout: Sizes, vocabulary and what is fixed.
         model: "er" (Erdős-Rényi), "ws" (Watts-Strogatz) or "ba" (Barabási-Albert).
@@ -84,6 +87,9 @@ class RandomGraph(Generator):
                 "before the last node)"
             )
         self.register_buffer("weights", at, persistent=False)
+        self._blocks = layout.blocks()
+        if all(block.stop - block.start == 1 for block in self._blocks):
+            self._blocks = [slice(0, layout.max_nodes)]  # there are no edges at all
 
     def sample(self, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
         """Draw ``n`` graphs."""
@@ -114,8 +120,10 @@ class RandomGraph(Generator):
         adj = torch.zeros(n, total, total, dtype=torch.bool)
         for size in self.sizes:
             of_size = num_nodes == size
-            edges = self._edges(size, p[of_size], k[of_size], m[of_size], rng=rng)
-            adj[of_size, :size, :size] = edges
+            for block in self._blocks if size == total else [slice(0, size)]:
+                nodes = block.stop - block.start
+                edges = self._edges(nodes, p[of_size], k[of_size], m[of_size], rng=rng)
+                adj[of_size, block, block] = edges
         archs = ArchitectureBatch.masked(ops, adj & layout.free | layout.forced, num_nodes)
         return archs.to(self.weights.device)
 

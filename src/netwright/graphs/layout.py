@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool
@@ -89,6 +90,19 @@ class Layout:
             for source, target in edges:
                 forced[source, target] = True
         return cls(max_nodes, num_ops, allowed, free, forced, end_op, max_edges, connected)
+
+    def blocks(self) -> list[slice]:
+        """Return the runs of nodes that no edge may connect with the nodes before or after.
+
+        One run of all nodes where any two parts may be connected, or where graphs end early.
+        """
+        if self.end_op is not None:
+            return [slice(0, self.max_nodes)]
+        pairs = self.free | self.forced
+        begins = [
+            node for node in range(self.max_nodes) if not pairs[:node, node:].any()
+        ]  # the first node is one of them
+        return [slice(a, b) for a, b in pairwise([*begins, self.max_nodes])]
 
     def freed(self, *, keep_ends: bool = False) -> "Layout":
         """Keep sizes, vocabulary and the ending operation; free everything else.

@@ -40,7 +40,11 @@ def crop_and_flip(
 
 
 def cutout(
-    images: Float[Tensor, "image channel height width"], side: int, *, rng: torch.Generator
+    images: Float[Tensor, "image channel height width"],
+    side: int,
+    *,
+    chance: float = 1.0,
+    rng: torch.Generator,
 ) -> Float[Tensor, "image channel height width"]:
     """Set a square of each image to 0, which is the mean of normalised images ([DeVries2017]).
 
@@ -48,6 +52,7 @@ def cutout(
         images: Normalised, on any device.
         side: Of the square, in pixels; 0 for none. Its centre is any pixel, so that a part of it
             may lie outside.
+        chance: Share of the images, by a coin for each, that get one.
         rng: CPU generator; it decides alike for every device.
     """
     if not side:
@@ -58,5 +63,7 @@ def cutout(
     rows, columns = torch.arange(height), torch.arange(width)
     in_rows = (rows >= top) & (rows < top + side)
     in_columns = (columns >= left) & (columns < left + side)
-    hole = (in_rows[:, :, None] & in_columns[:, None, :]).to(images.device)
-    return images.masked_fill(hole[:, None], 0)
+    hole = in_rows[:, :, None] & in_columns[:, None, :]
+    if chance < 1:
+        hole &= torch.rand(n, 1, 1, generator=rng) < chance
+    return images.masked_fill(hole.to(images.device)[:, None], 0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +22,8 @@ class ImageData:
         test_labels: Their class.
         class_names: Name of each class.
         flips: Whether an image keeps its class when mirrored left to right.
+        resize: Side in pixels of the squares that `normalise` enlarges or shrinks images to; 0 for
+            as they are.
         mean: Per channel, of the training images scaled to [0, 1].
         std: Likewise the standard deviation; 1 for a channel that never changes.
     """
@@ -33,10 +35,13 @@ class ImageData:
     test_labels: Int64[Tensor, " test"]
     class_names: tuple[str, ...]
     flips: bool
+    resize: int = 0
     mean: Float[Tensor, " channel"] = field(init=False)
     std: Float[Tensor, " channel"] = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.resize < 0:
+            raise ValueError(f"{self.name}: resize must be at least 0, not {self.resize}")
         if len(self.class_names) < 2:
             raise ValueError(f"{self.name}: a classifier needs at least two classes")
         for part, labels in (("training", self.train_labels), ("test", self.test_labels)):
@@ -67,10 +72,17 @@ class ImageData:
 
     def normalise(
         self, images: UInt8[Tensor, "image channel height width"]
-    ) -> Float[Tensor, "image channel height width"]:
-        """Scale to mean 0 and standard deviation 1 per channel, as of the training images."""
+    ) -> Float[Tensor, "image channel height_out width_out"]:
+        """Scale to mean 0 and standard deviation 1 per channel, as of the training images.
+
+        With ``resize``, images become squares of that side (bilinear, averaging if smaller).
+        """
         mean, std = (s.to(images.device)[:, None, None] for s in (self.mean, self.std))
-        return (images / 255 - mean) / std
+        scaled: Tensor = (images / 255 - mean) / std
+        if self.resize:
+            size = (self.resize, self.resize)
+            scaled = nn.functional.interpolate(scaled, size, mode="bilinear", antialias=True)
+        return scaled
 
     def to(self, device: torch.device | str) -> "ImageData":
         """Copy to ``device``; return this very object if it is there already."""

@@ -1,12 +1,14 @@
 """Settings that several search methods have in common, and what is made of them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
 
 from netwright.config.base import NamedSettings, Strict
+from netwright.generators.blocks import Blocks
 from netwright.generators.random_graph import RandomGraph
 from netwright.searchers.policy_gradient import FitOptions
 from netwright.searchers.reinforce import MakePolicy, Reinforce, ReinforceOptions
@@ -64,6 +66,7 @@ class PolicySearchConfig(NamedSettings):
     probability: Literal["graph", "per_decision"] = "graph"
     train_on: Literal["pruned", "raw"] = "pruned"
     refit: bool = False
+    per_cell: bool = False  # a generator for each cell, where a space has several
     device: str = "cpu"  # of the generator
 
 
@@ -73,7 +76,8 @@ def make_reinforce(
     """Build the policy-gradient loop around what ``policy`` makes.
 
     Raises:
-        ValueError: If the explorer is not to draw an operation that is unknown.
+        ValueError: If the explorer is not to draw an operation that is unknown, or if there is to
+            be a generator for each cell of a space that has one.
     """
     fit = FitOptions(
         epochs=config.epochs,
@@ -97,7 +101,10 @@ def make_reinforce(
         fit=fit,
     )
     drawn = explorer(config.explorer, space)
-    return Reinforce(space, policy, explorer=drawn, options=options, rng=rng)
+    if config.per_cell and len(space.layout.blocks()) < 2:
+        raise ValueError(f"method.per_cell: architectures of {space.name} are of one part here")
+    make = partial(Blocks, make=policy) if config.per_cell else policy
+    return Reinforce(space, make, explorer=drawn, options=options, rng=rng)
 
 
 def insist_there(device: str) -> None:
