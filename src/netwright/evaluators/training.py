@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -228,7 +228,7 @@ def fit(
         valid = valid.to(device)
         held_out = data.train_images[valid], data.train_labels[valid]
     _lay_out(model.to(device), torch.channels_last)  # pooling on a CPU is 3.5 times faster
-    network = torch.compile(model) if recipe.compile else model
+    network = cast(nn.Module, torch.compile(model)) if recipe.compile else model
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         parameters,

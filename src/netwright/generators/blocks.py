@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netwright.generators.base import Generator
+from netwright.generators.base import Generator, HasLogProb
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.layout import Layout
 
@@ -20,8 +20,8 @@ from netwright.graphs.layout import Layout
 class MakeGenerator(Protocol):
     """Makes a generator with a likelihood for a layout, for example ``GraphPNAS`` itself."""
 
-    def __call__(self, layout: Layout, *, rng: torch.Generator) -> Generator:
-        """Return a generator whose parameters are drawn from ``rng``."""
+    def __call__(self, layout: Layout, *, rng: torch.Generator) -> HasLogProb:
+        """Return an ``nn.Module`` whose parameters are drawn from ``rng``."""
         ...
 
 
@@ -60,7 +60,7 @@ class Blocks(Generator):
                 connected=False,
             )
             part = make(inside, rng=rng)
-            if not hasattr(part, "log_prob"):
+            if not isinstance(part, HasLogProb) or not isinstance(part, nn.Module):
                 raise TypeError(f"{type(part).__name__} has no log_prob")
             self.parts.append(part)
             self._ops.append(ops)
