@@ -20,6 +20,7 @@ from netwright.config.methods.evolution import EvolutionConfig
 from netwright.config.methods.graphpnas import GraphPNASConfig
 from netwright.config.methods.latent import LatentConfig
 from netwright.config.methods.local import LocalConfig
+from netwright.config.methods.nago import NagoConfig
 from netwright.config.methods.predictor import PredictorConfig
 from netwright.config.methods.random import RandomConfig
 from netwright.config.methods.random_graphs import RandomGraphConfig
@@ -109,6 +110,7 @@ METHODS: dict[str, type[NamedSettings]] = {
     "predictor": PredictorConfig,
     "bohb": BohbConfig,
     "random-graph": RandomGraphConfig,
+    "nago": NagoConfig,
     "rnn": ControllerConfig,
     "graphpnas": GraphPNASConfig,
     "latent-bo": LatentConfig,

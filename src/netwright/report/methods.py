@@ -14,7 +14,7 @@ _NAMES = {
     "nasbench101": "NAS-Bench-101", "nasbench201": "NAS-Bench-201",
     "gnn2gnn": "GNN2GNN", "svge": "SVGe", "dgmg": "DGMG", "dvae": "D-VAE", "enas": "ENAS",
 }  # fmt: skip
-_FREE = {"seed", "workers"}  # change which architectures are found by chance, or not at all
+_FREE = {"seed", "workers", "ray"}  # change which architectures are found by chance, or not at all
 
 
 @dataclass(frozen=True)

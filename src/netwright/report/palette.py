@@ -18,7 +18,7 @@ _HUE = {
     "gnn2gnn": 3, "gnn2gnn online": 3, "evolution": 4, "random": 5, "random search": 5,
     "random-graph": 6, "bananas": 7, "rnn": 8, "rnn (rl)": 8, "predictor": 9, "gcn pred": 9,
     "arch2vec": 10, "arch2vec + bo": 10, "agnet": 11, "ag-net-like": 11, "bohb": 12,
-    "bohb-like": 12,
+    "bohb-like": 12, "nago": 13,
 }  # fmt: skip
 
 
