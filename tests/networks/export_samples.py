@@ -10,18 +10,24 @@ from torch import nn
 
 from netwright import rng as streams
 from netwright.graphs.batch import ArchitectureBatch
+from netwright.networks.enas import enas_network
 from netwright.networks.export.card import Card
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.nasbench201 import nasbench201_network
+from netwright.networks.randwire import randwire_network
 from netwright.networks.toy import toy_network
+from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.randwire import RandWire
 from netwright.spaces.toy import Toy
 
 BUILDERS = {
     NASBench101: nasbench101_network,
     NASBench201: nasbench201_network,
     Toy: toy_network,
+    RandWire: randwire_network,
+    ENAS: enas_network,
 }
 
 #: Three heads of which one is narrower, and an edge from a wider to a narrower node.
@@ -62,7 +68,14 @@ def samples():
     pairs += [(space, cells[i : i + 1]) for i in range(len(cells))]
     space = Toy()
     cells = space.parse(["identity,identity,identity", "conv3x3,identity,conv1x1"])
-    return pairs + [(space, cells[i : i + 1]) for i in range(len(cells))]
+    pairs += [(space, cells[i : i + 1]) for i in range(len(cells))]
+    for space in (RandWire(1), RandWire(2), RandWire(9), RandWire(4, 3)):
+        cells = space.sample(2, rng=rng(1))
+        pairs += [(space, cells[i : i + 1]) for i in range(len(cells))]
+    for space in (ENAS(1), ENAS(2), ENAS(6), ENAS(12)):
+        cells = space.sample(2, rng=rng(1))
+        pairs += [(space, cells[i : i + 1]) for i in range(len(cells))]
+    return pairs
 
 
 def card_of(of, cell, **changes):

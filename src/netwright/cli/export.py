@@ -80,7 +80,10 @@ def export(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Skeleton of the network: small or official.")
+        str | None,
+        typer.Option(
+            help="Skeleton of the network: small, official, or large of enas and randwire."
+        ),
     ] = None,
     image_size: Annotated[
         str | None, typer.Option(help="Height and width, like 32 or 28x20, if nothing tells it.")

@@ -106,7 +106,9 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Skeleton of the network: small or official; by default the run's."),
+        typer.Option(
+            help="Skeleton of the network: small, official or large; by default the run's."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights and batches.")] = 0,

@@ -111,9 +111,11 @@ class ParameterSearch:
             x, origin = self._chosen(n, rng), "generator"
         parts = [Proposals(self._fresh.none(), ())]
         for row in x:
-            found = self._fresh.fill(
-                1, lambda m, row=row: Proposals.of(self.draw(row.expand(m, -1), rng=rng), origin)
-            )
+
+            def drawn(m: int, row: Tensor = row) -> Proposals:
+                return Proposals.of(self.draw(row.expand(m, -1), rng=rng), origin)
+
+            found = self._fresh.fill(1, drawn)
             for key in hashing.to_pairs(self.space.keys(found.archs)):
                 self._open[key] = row
             parts.append(found)

@@ -47,7 +47,7 @@ class Card(BaseModel):
     space: str
     options: dict[str, Any] = {}
     arch: str
-    preset: Literal["small", "official"] = "small"
+    preset: Literal["small", "official", "large"] = "small"
     channels: PositiveInt
     height: PositiveInt
     width: PositiveInt

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.networks import nasbench101, nasbench201, toy
+from netwright.networks.enas import PRESETS as ENAS_PRESETS
+from netwright.networks.enas import ENASSkeleton, enas_network, path_of
 from netwright.networks.export import layers
 from netwright.networks.export.cells import (
     CellCode,
@@ -15,10 +18,16 @@ from netwright.networks.export.cells import (
     nasbench201_cell,
     toy_cell,
 )
+from netwright.networks.export.enas import enas_code
+from netwright.networks.export.randwire import randwire_code
+from netwright.networks.randwire import PRESETS as RANDWIRE_PRESETS
+from netwright.networks.randwire import RandWireSkeleton, randwire_network
 from netwright.networks.skeleton import Skeleton, find_preset
 from netwright.spaces.base import SearchSpace
+from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.randwire import RandWire
 from netwright.spaces.toy import Toy
 
 
@@ -43,13 +52,16 @@ def network_code(
     *,
     in_channels: int,
     num_classes: int,
-    preset: str | Skeleton,
+    preset: str | Skeleton | RandWireSkeleton | ENASSkeleton,
 ) -> NetworkCode:
     """Write the network of a single architecture.
 
     Raises:
         ValueError: If the space is not one of the library's, or the network cannot be built.
     """
+    arguments: dict[str, Any] = {"in_channels": in_channels, "num_classes": num_classes}
+    if isinstance(space, RandWire | ENAS):
+        return _whole(space, arch, preset, arguments)
     build: Callable[..., nn.Module]
     match space:  # by type: anything may call itself nasbench101
         case NASBench101():
@@ -60,12 +72,14 @@ def network_code(
             build, presets, write = toy.toy_network, toy.PRESETS, _write_toy
         case _:
             raise ValueError(
-                "only cells of nasbench101, nasbench201 and toy can be written as Python: the "
-                f"network of {space.name} is Python already; use the format torch or onnx"
+                "only networks of the library's own spaces can be written as Python: that of "
+                f"{space.name} is Python already; use the format torch or onnx"
             )
+    if not isinstance(preset, str | Skeleton):
+        raise ValueError(f"a network of {space.name} has a Skeleton, not {preset!r}")
     skeleton = find_preset(preset, presets)
     with torch.device("meta"):  # checks the architecture, and has the weights' names
-        network = build(arch, in_channels=in_channels, num_classes=num_classes, preset=skeleton)
+        network = build(arch, **arguments, preset=skeleton)
     cell, body, classes = write(space, arch, skeleton)
     glorot = isinstance(space, NASBench101)
     stem = (
@@ -78,6 +92,27 @@ def network_code(
     names = {name: _renamed(name, body, cell) for name in network.state_dict()}
     parameters = sum(p.numel() for p in network.parameters())
     return NetworkCode("\n\n".join([*classes, cell.source, top]), names, parameters)
+
+
+def _whole(
+    space: RandWire | ENAS, arch: ArchitectureBatch, preset: object, arguments: dict[str, Any]
+) -> NetworkCode:
+    """Write a network of one piece; its weights keep their names."""
+    build: Callable[..., nn.Module] = (
+        randwire_network if isinstance(space, RandWire) else enas_network
+    )
+    with torch.device("meta"):  # checks the architecture, and has the weights' names
+        network = build(arch, **arguments, preset=preset)
+    if isinstance(space, RandWire):
+        found = find_preset(preset, RANDWIRE_PRESETS)
+        assert isinstance(found, RandWireSkeleton)
+        source = randwire_code(space.cells, found, **arguments)
+    else:
+        sizes = find_preset(preset, ENAS_PRESETS)
+        assert isinstance(sizes, ENASSkeleton)
+        source = enas_code(*path_of(arch), sizes, **arguments)
+    names = {name: name for name in network.state_dict()}
+    return NetworkCode(source, names, sum(p.numel() for p in network.parameters()))
 
 
 _Parts = tuple[CellCode, list[str], list[str]]  # the cell; the body's modules; further classes
