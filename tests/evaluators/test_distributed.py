@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -299,3 +300,57 @@ def test_twenty_deaths_lose_nothing(make, tmp_path):
     assert all(error is None for chunk in chunks for error in chunk.evaluation.error)
     tries = Counter(path.name.rsplit("-", 1)[0] for path in tmp_path.iterdir())
     assert set(tries.values()) == {2}
+
+
+CLUSTER = """
+import sys, threading, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from test_distributed import Patient
+from test_isolated import SPACE, streams
+from netwright.evaluators.distributed import Distributed
+
+cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 0}})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+folder, results = Path({folder!r}), []
+with Distributed(Patient(folder), workers=2, address=cluster.address) as evaluator:
+    def evaluate(i):
+        results.append(evaluator(SPACE.enumerate()[i : i + 1], rngs=streams(1)))
+    threads = [threading.Thread(target=evaluate, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.2)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    for thread in threads:
+        thread.join()
+print([result.error for result in results], len(list(folder.iterdir())))
+cluster.shutdown()
+"""
+
+
+class Patient:
+    """Leaves a file for each time that it begins, and takes a while."""
+
+    chunk = 1
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, archs, *, rngs):
+        (self.folder / f"{SPACE.to_text(archs)[0]}-{time.time_ns()}").touch()
+        time.sleep(8)
+        return Evaluation(torch.rand(1, generator=rngs[0]), torch.ones(1))
+
+
+@pytest.mark.slow
+def test_a_lost_machine_of_a_cluster_costs_a_retry(tmp_path):
+    """Two nodes on this machine, each with a worker; one of them is killed."""
+    tests = str(Path(__file__).parent)
+    code = CLUSTER.format(tests=tests, folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[(None,), (None,)] 3" in done.stdout
