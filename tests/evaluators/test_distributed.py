@@ -326,6 +326,7 @@ with Distributed(Patient(folder), workers=2, address=cluster.address) as evaluat
     for thread in threads:
         thread.join()
 print([result.error for result in results], len(list(folder.iterdir())))
+sys.modules["ray"].shutdown()
 cluster.shutdown()
 """
 
