@@ -173,6 +173,6 @@ if __name__ == "__main__":
             note=f"{EVALUATIONS} NAS-Bench-101 cells trained on scikit-learn's digits, each on one "
             "thread. Speed-up: one worker's seconds by two workers'; ideal: of plain processes "
             "that share the work, measured in turn. Lost: of 20 evaluations, each of whose workers "
-            "is killed in its midst. Repeated: begun twice, of 12, when the driver is killed and the "
-            "run resumed; two were in flight.",
+            "is killed in its midst. Repeated: begun twice, of 12, when the driver is killed and "
+            "the run resumed; two were in flight.",
         )
