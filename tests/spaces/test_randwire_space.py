@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from netwright.graphs import hashing
+from netwright.graphs import dag, hashing
 from netwright.rng import stream
 from netwright.spaces.randwire import RandWire
 
@@ -83,3 +83,26 @@ def test_unreadable_text(text, message):
 def test_needs_a_node_and_a_cell(sizes):
     with pytest.raises(ValueError, match="a cell a node, at least"):
         RandWire(*sizes)
+
+
+def test_with_ends_adds_what_is_implied():
+    """A chain 0-1 beside a node 2 that nothing connects: both begin at the input."""
+    space = RandWire(3)
+    full, names = space.with_ends(space.from_text(["3:0-1", "3:"]))
+    assert names == ("input", "conv", "mean", "output")
+    edges = [sorted(map(tuple, adj.nonzero().tolist())) for adj in full.adj]
+    assert edges[0] == [(0, 1), (0, 3), (1, 2), (2, 4), (3, 4)]
+    assert edges[1] == [(0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 4)]
+    assert [names[op] for op in full.ops[0].tolist()] == ["input", *["conv"] * 3, "output"]
+
+
+def test_with_ends_of_several_cells_is_a_chain_of_them():
+    space = RandWire(2, 2)
+    full, names = space.with_ends(space.from_text(["2:0-1;2:"]))
+    words = [names[op] for op in full.ops[0].tolist()]
+    assert words == ["input", "conv.1", "conv.1", "mean", "conv.2", "conv.2", "output"]
+    edges = sorted(map(tuple, full.adj[0].nonzero().tolist()))
+    assert edges == [(0, 1), (1, 2), (2, 3), (3, 4), (3, 5), (4, 6), (5, 6)]
+    assert int(dag.longest_path(full)[0]) == 5
+    everything = space.with_ends(space.sample(50, rng=stream(0, "archs")))[0]
+    assert dag.on_path(everything).all()

@@ -109,7 +109,7 @@ def draw(
 
     space = _open(name, options)
     archs = space.parse([arch])
-    out.write_text(draw_svg(archs, space.op_names), encoding="utf-8")
+    out.write_text(draw_svg(*space.with_ends(archs)), encoding="utf-8")
     if json:
         print_json({"file": str(out)})
     else:

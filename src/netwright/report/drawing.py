@@ -26,7 +26,7 @@ PALETTE = (
     ("#F0E442", "#000"),
 )
 _NEUTRAL = ("#66707d", "#fff")
-_ENDS = {"input", "in", "output", "out"}
+_ENDS = {"input", "in", "mean", "output", "out"}
 _ABSENT = {"none", "zero", "zeroize"}
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
+from netwright.graphs.batch import ArchitectureBatch
 from netwright.report import words
 from netwright.report.markup import Markup, element
 from netwright.report.methods import Method
@@ -136,12 +137,13 @@ def _density(row: Row, space: SearchSpace) -> str:
 
 def _operations(rows: Sequence[Row], space: SearchSpace) -> list[str]:
     """Name the operations that occur, in the order of the space."""
-    used: set[int] = set()
+    used: set[str] = set()
     for row in rows:
         with suppress(ValueError):  # reported in place of its drawing
-            arch = space.from_text([row.arch])
-            used.update(arch.ops[arch.node_mask].tolist())
-    return [name for i, name in enumerate(space.op_names) if i in used]
+            arch, names = space.with_ends(space.from_text([row.arch]))
+            used.update(names[op] for op in arch.ops[arch.node_mask].tolist())
+    _, names = space.with_ends(ArchitectureBatch.empty(space.layout.max_nodes))
+    return [name for name in names if name in used]
 
 
 def _width(drawing: str) -> int:

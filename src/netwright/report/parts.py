@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from netwright.graphs.batch import ArchitectureBatch
 from netwright.report import words
 from netwright.report.drawing import colours, draw_svg, label
 from netwright.report.markup import Markup, element, join
@@ -42,7 +43,8 @@ def legend(methods: Sequence[Method]) -> Markup:
 
 def operations(names: Iterable[str], space: SearchSpace) -> Markup:
     """List the colours of operations, in full where they are drawn with a shorter name."""
-    paint = colours(space.op_names)
+    _, known = space.with_ends(ArchitectureBatch.empty(space.layout.max_nodes))
+    paint = colours(known)
     entries = []
     for name in names:
         fill, ink = paint[name]
@@ -64,7 +66,7 @@ def drawing_of(row: Row, space: SearchSpace) -> Markup:
     """Draw the architecture of a row, or say why that is impossible."""
     try:
         title = f"Architecture with score {words.score(row.score)}: {words.short(row.arch, 200)}"
-        return Markup(draw_svg(space.from_text([row.arch]), space.op_names, title=title))
+        return Markup(draw_svg(*space.with_ends(space.from_text([row.arch])), title=title))
     except ValueError as error:  # a ledger of another space: the rest of the page is still true
         reason = words.short(str(error), 200)
         return element("p", f"This architecture cannot be drawn: {reason}", cls="muted")

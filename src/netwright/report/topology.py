@@ -35,7 +35,7 @@ def topology(panels: Sequence[Panel], runs: Sequence[Summary], space: SearchSpac
         body = element("section", element("h2", title), element("p", text, cls="muted"))
         return Section(body, {})
     late = len(runs) > 1
-    clouds = [(panel, _cloud(panel, late=late)) for panel in panels]
+    clouds = [(panel, _cloud(panel, space, late=late)) for panel in panels]
     clouds = [(panel, cloud) for panel, cloud in clouds if cloud]
     if not clouds:
         return Section(None, {})
@@ -83,7 +83,7 @@ def topology(panels: Sequence[Panel], runs: Sequence[Summary], space: SearchSpac
     return Section(body, specs)
 
 
-def _cloud(panel: Panel, *, late: bool) -> dict[_Place, list[float]]:
+def _cloud(panel: Panel, space: SearchSpace, *, late: bool) -> dict[_Place, list[float]]:
     """Collect the scores at each place, at most as many places as can be told apart."""
     number = numbers(panel)
     ok = torch.tensor([not is_failed(row) for row in panel.rows])
@@ -93,7 +93,7 @@ def _cloud(panel: Panel, *, late: bool) -> dict[_Place, list[float]]:
     archs, rows = panel.archs[chosen], [panel.rows[i] for i in chosen.tolist()]
     places: dict[_Place, list[float]] = {}
     for start in range(0, len(archs), _AT_ONCE):
-        part = archs[start : start + _AT_ONCE]
+        part, _ = space.with_ends(archs[start : start + _AT_ONCE])
         x = dag.average_path_length(part).tolist()
         y = dag.clustering_coefficient(part).tolist()
         for row, *place in zip(rows[start : start + _AT_ONCE], x, y, strict=True):

@@ -71,6 +71,14 @@ class SearchSpace(ABC):
         return next((f"not in {self.name}; rule broken: {rule}" for rule in broken), None)
 
     @final
+    def with_ends(self, archs: ArchitectureBatch) -> tuple[ArchitectureBatch, tuple[str, ...]]:
+        """Return the graphs as people see them, and the names of their operations.
+
+        A space that implies nodes, such as an input and an output, adds them here. Drawings and
+        statistics of paths are of these.
+        """
+        return archs, tuple(self.op_names)
+
     def keys(self, archs: ArchitectureBatch) -> Int[Tensor, "batch 2"]:
         """Return a 128-bit key per architecture, equal for isomorphic ones."""
         return hashing.keys(archs)

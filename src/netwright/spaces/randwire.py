@@ -105,6 +105,26 @@ class RandWire(SearchSpace):
         of_cell: Tensor = blocks.diagonal(dim1=1, dim2=3).movedim(3, 1)
         return of_cell
 
+    def with_ends(self, archs: ArchitectureBatch) -> tuple[ArchitectureBatch, tuple[str, ...]]:
+        """Add the input, the output and, between cells, the mean of what the one before gives."""
+        cells, n = self.split(archs), len(archs)
+        names = ("input", *self.op_names, "mean", "output")
+        stride = self.nodes + 1
+        size = self.cells * stride + 1
+        adj = torch.zeros(n, size, size, dtype=torch.bool, device=archs.device)
+        ops = torch.zeros(n, size, dtype=torch.long, device=archs.device)
+        for cell in range(self.cells):
+            inside = slice(cell * stride + 1, (cell + 1) * stride)
+            before, after = inside.start - 1, inside.stop
+            wiring = cells[:, cell]
+            adj[:, inside, inside] = wiring
+            adj[:, before, inside] = ~wiring.any(dim=1)
+            adj[:, inside, after] = ~wiring.any(dim=2)
+            ops[:, inside], ops[:, after] = cell + 1, len(names) - 2
+        ops[:, -1] = len(names) - 1
+        full = ArchitectureBatch(ops, adj, torch.full((n,), size, device=archs.device))
+        return full, names
+
     def joined(self, cells: Bool[Tensor, "batch cell node node"]) -> ArchitectureBatch:
         """Make architectures of the wirings of their cells."""
         n, size = len(cells), len(self._stage)

@@ -94,6 +94,19 @@ def check_text(space: SearchSpace) -> None:
     assert len(space.from_text([])) == 0, "from_text([]) must be an empty batch"
 
 
+def check_with_ends(space: SearchSpace) -> None:
+    """`with_ends` adds nodes, takes none away, and names every operation."""
+    archs = _sample(space, _N)
+    full, names = space.with_ends(archs)
+    assert len(full) == len(archs), "with_ends must return one graph per architecture"
+    assert (full.num_nodes >= archs.num_nodes).all(), "with_ends took nodes away"
+    assert (full.num_edges >= archs.num_edges).all(), "with_ends took edges away"
+    ops = full.ops[full.node_mask]
+    assert 0 <= int(ops.min()) <= int(ops.max()) < len(names), "an operation has no name"
+    _, same = space.with_ends(archs[:0])
+    assert same == names, "the names depend on the graphs"
+
+
 def check_bad_text(space: SearchSpace) -> None:
     """`from_text` raises ValueError on what cannot be read, wherever it stands in the list."""
     good = space.to_text(_sample(space, 1))
@@ -179,6 +192,7 @@ SPACE_CHECKS: dict[str, Check] = {
     "layout": check_layout,
     "text": check_text,
     "bad text": check_bad_text,
+    "with ends": check_with_ends,
     "neighbours": check_neighbours,
     "simplify": check_simplify,
     "keys": check_keys,
