@@ -70,7 +70,6 @@ class SearchSpace(ABC):
         broken = (rule for rule, ok in self.rules(arch).items() if not bool(ok[0]))
         return next((f"not in {self.name}; rule broken: {rule}" for rule in broken), None)
 
-    @final
     def with_ends(self, archs: ArchitectureBatch) -> tuple[ArchitectureBatch, tuple[str, ...]]:
         """Return the graphs as people see them, and the names of their operations.
 
@@ -79,6 +78,7 @@ class SearchSpace(ABC):
         """
         return archs, tuple(self.op_names)
 
+    @final
     def keys(self, archs: ArchitectureBatch) -> Int[Tensor, "batch 2"]:
         """Return a 128-bit key per architecture, equal for isomorphic ones."""
         return hashing.keys(archs)
