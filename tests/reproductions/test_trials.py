@@ -12,11 +12,13 @@ from netwright.images.reduce import reduced
 from netwright.images.split import stratified_split
 from netwright.networks.cost import count_parameters
 from netwright.networks.nasbench101 import nasbench101_network
+from netwright.networks.randwire import RandWireSkeleton, randwire_network
 from netwright.networks.skeleton import Skeleton
 from netwright.reproductions import trials
 from netwright.reproductions.trials import Plan, Setting, carry_out, train_once
 from netwright.rng import scoped, stream
 from netwright.spaces.nasbench101 import NASBench101
+from netwright.spaces.randwire import RandWire
 
 SPACE = NASBench101(8, 28)
 CONV = "input,conv3x3-bn-relu,output:010001000"
@@ -123,3 +125,25 @@ def test_the_global_random_state_is_untouched(setting, tmp_path):
     before = torch.random.get_rng_state()
     carry_out(PLANS[:1], setting, SPACE, tmp_path, tell=silent)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_setting_noted_before_a_field_existed_has_its_default(setting, tmp_path):
+    carry_out(PLANS[:1], setting, SPACE, tmp_path, tell=silent)
+    path = tmp_path / "setting.json"
+    facts = json.loads(path.read_text())
+    del facts["recipe"]["cutout"]
+    path.write_text(json.dumps(facts))
+    carry_out(PLANS[:1], setting, SPACE, tmp_path, tell=silent)
+    hidden = replace(setting, recipe=replace(setting.recipe, cutout=2))
+    with pytest.raises(ValueError, match="trainings of another setting"):
+        carry_out(PLANS[:1], hidden, SPACE, tmp_path, tell=silent)
+
+
+def test_networks_of_another_space(setting, tmp_path):
+    space = RandWire(3)
+    skeleton = RandWireSkeleton(((4, 1),), ((4,), (8,)), (1, 2), head=8)
+    other = replace(setting, skeleton=skeleton, network=randwire_network)
+    plans = [Plan("any", "3:0-1", 0), Plan("any", "3:0-1,0-2,1-2", 0)]
+    trials = carry_out(plans, other, space, tmp_path, tell=silent)
+    assert [trial.error for trial in trials] == [None, None]
+    assert trials[0].parameters != trials[1].parameters

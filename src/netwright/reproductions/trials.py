@@ -8,6 +8,7 @@ result one small file.
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,9 @@ from netwright.files import locked, write_atomic
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.hashing import labelled_keys, to_hex
 from netwright.images.data import ImageData
+from netwright.networks.enas import ENASSkeleton
 from netwright.networks.nasbench101 import nasbench101_network
+from netwright.networks.randwire import RandWireSkeleton
 from netwright.networks.skeleton import Skeleton
 from netwright.rng import stream
 from netwright.spaces.base import SearchSpace
@@ -35,17 +38,19 @@ class Setting:
         name: Of the data and the network, for readers.
         data: What they learn.
         train_fraction: Share of the training images to train on; the rest is for validation.
-        skeleton: What surrounds the cells.
+        skeleton: What surrounds the cells; the ``preset`` of ``network``.
         recipe: Of the training.
         device: "cpu", "cuda" or "auto".
+        network: Builds the network of a cell.
     """
 
     name: str
     data: ImageData
     train_fraction: float
-    skeleton: Skeleton
+    skeleton: Skeleton | RandWireSkeleton | ENASSkeleton
     recipe: Recipe
     device: str = "auto"
+    network: Callable[..., nn.Module] = nasbench101_network
 
     def facts(self) -> dict[str, Any]:
         """Return what decides results, as JSON values: trials of other facts are others."""
@@ -96,20 +101,20 @@ class Trial:
 class _Keeping:
     """Builds cells' networks, and keeps the one built last: what is trained in place is tested."""
 
-    def __init__(self, skeleton: Skeleton) -> None:
-        self._skeleton = skeleton
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
         self.model: nn.Module | None = None
 
     def __call__(self, arch: ArchitectureBatch, *, in_channels: int, num_classes: int) -> nn.Module:
-        self.model = nasbench101_network(
-            arch, in_channels=in_channels, num_classes=num_classes, preset=self._skeleton
+        self.model = self._setting.network(
+            arch, in_channels=in_channels, num_classes=num_classes, preset=self._setting.skeleton
         )
         return self.model
 
 
 def train_once(setting: Setting, arch: ArchitectureBatch, *, rng: torch.Generator) -> Trial:
     """Train a single cell by `TrainEvaluator`, which validates it, and test what was trained."""
-    build = _Keeping(setting.skeleton)
+    build = _Keeping(setting)
     evaluator = TrainEvaluator(
         build,
         setting.data,
@@ -122,7 +127,8 @@ def train_once(setting: Setting, arch: ArchitectureBatch, *, rng: torch.Generato
     if found.error[0] is not None or build.model is None:
         return Trial(math.nan, math.nan, math.nan, seconds, found.error[0])
     data = setting.data.to(resolve_device(setting.device))
-    test = accuracy(build.model, data, data.test_images, data.test_labels)
+    precision = setting.recipe.precision
+    test = accuracy(build.model, data, data.test_images, data.test_labels, precision=precision)
     return Trial(valid, test, float(found.extras["parameters"][0]), seconds)
 
 
@@ -183,10 +189,17 @@ def _insist(path: Path, setting: Setting) -> None:
     facts = json.loads(json.dumps(setting.facts()))
     if not path.exists():
         write_atomic(path, json.dumps(facts, indent=1) + "\n")
-    elif _parse(path) != facts:
+    elif _with_defaults(_parse(path)) != facts:
         raise ValueError(
             f"{path.parent} holds trainings of another setting ({path.name}): name another folder"
         )
+
+
+def _with_defaults(facts: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what recipes did not have yet when the facts were noted."""
+    with suppress(KeyError, TypeError, ValueError):  # of another kind: it differs anyway
+        return facts | {"recipe": asdict(Recipe(**facts["recipe"]))}
+    return facts
 
 
 def _read(path: Path) -> Trial:
