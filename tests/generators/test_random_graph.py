@@ -1,9 +1,11 @@
 import pytest
 from jaxtyping import TypeCheckError
 
+from netwright.config.methods.parts import ExplorerConfig, explorer
 from netwright.generators.random_graph import RandomGraph
 from netwright.graphs.layout import Layout
 from netwright.rng import stream
+from netwright.spaces.randwire import RandWire
 
 CELL = Layout.make(7, 5, allowed_ops=[[0], *[[1, 2, 3, 4]] * 5, [4]], end_op=4)
 WIRES = Layout.make(12, 1)
@@ -110,3 +112,35 @@ def test_unknown_names(options, message):
 def test_bad_probability():
     with pytest.raises(ValueError, match="p must lie"):
         draw(CELL, p=1.5)
+
+
+class TestRanges:
+    def test_p_is_drawn_for_each_graph(self):
+        layout = RandWire(30).layout
+        edges = RandomGraph(layout, p=(0.1, 0.9)).sample(400, rng=stream(0, "draws")).num_edges
+        share = edges.double() / 435
+        assert share.min() < 0.15
+        assert share.max() > 0.85
+        assert abs(share.mean() - 0.5) < 0.05
+        narrow = RandomGraph(layout, p=0.5).sample(400, rng=stream(0, "draws")).num_edges
+        assert (narrow.double() / 435).std() < 0.05 < share.std()
+
+    def test_k_is_an_even_number_of_the_range(self):
+        graphs = RandomGraph(RandWire(12).layout, model="ws", p=0.3, k=(2, 7))
+        edges = graphs.sample(200, rng=stream(0, "draws")).num_edges
+        assert set(edges.tolist()) == {12, 24, 36}
+
+    def test_bad_ranges(self):
+        layout = RandWire(4).layout
+        for p in (1.5, -0.1, (0.5, 0.2), (0.5, 1.5)):
+            with pytest.raises(ValueError, match=r"p must lie in 0\.\.1"):
+                RandomGraph(layout, p=p)
+        with pytest.raises(ValueError, match="with an even number in it"):
+            RandomGraph(layout, model="ws", k=(3, 3))
+
+    def test_from_settings(self):
+        config = ExplorerConfig(model="ws", p=(0.2, 0.8), k=(2, 6))
+        made = explorer(config, RandWire(6))
+        assert (made.p, made.k) == ((0.2, 0.8), (2, 6))
+        with pytest.raises(ValueError, match="less than or equal to 1"):
+            ExplorerConfig(p=2.0)

@@ -32,9 +32,10 @@ class RandomGraph(Generator):
     Args:
         layout: Sizes, vocabulary and what is fixed.
         model: "er" (Erdős-Rényi), "ws" (Watts-Strogatz) or "ba" (Barabási-Albert).
-        p: Probability of an edge ("er") or of rewiring one ("ws").
+        p: Probability of an edge ("er") or of rewiring one ("ws"); a range to draw it from for
+            each graph ([GraphPNAS] section 4.1).
         k: Neighbours of each node on the ring before rewiring ("ws"); lowered to the largest
-            even number that smaller graphs allow.
+            even number that smaller graphs allow. Or a range, of whose even numbers one is drawn.
         m: Edges each new node comes with ("ba"); lowered likewise.
         sizes: "full" draws graphs of ``max_nodes`` nodes, to be pruned ([GraphPNAS] appendix E);
             "uniform" draws the number of nodes first, uniformly from 3 to ``max_nodes``
@@ -54,8 +55,8 @@ class RandomGraph(Generator):
         layout: Layout,
         *,
         model: Model = "er",
-        p: float = 0.5,
-        k: int = 4,
+        p: float | tuple[float, float] = 0.5,
+        k: int | tuple[int, int] = 4,
         m: int = 2,
         sizes: Sizes = "full",
         op_weights: Sequence[float] | None = None,
@@ -66,6 +67,11 @@ class RandomGraph(Generator):
         if sizes not in ("full", "uniform"):
             raise ValueError(f"unknown sizes {sizes!r}: use 'full' or 'uniform'")
         self.layout, self.model, self.p, self.k, self.m = layout, model, p, k, m
+        low, high = p if isinstance(p, tuple) else (p, p)
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"p must lie in 0..1, or be a range there, lowest first, not {p}")
+        if isinstance(k, tuple) and not even_numbers(k):
+            raise ValueError(f"k must be a range with an even number in it, not {k}")
         given = [1.0] * layout.num_ops if op_weights is None else list(op_weights)
         weights = torch.tensor(given, dtype=torch.float)
         if weights.shape != (layout.num_ops,) or (weights < 0).any():
@@ -93,12 +99,17 @@ class RandomGraph(Generator):
 
     def sample(self, n: int, *, rng: torch.Generator) -> ArchitectureBatch:
         """Draw ``n`` graphs."""
-        return self.sample_each(
-            torch.full((n,), float(self.p)),
-            torch.full((n,), self.k),
-            torch.full((n,), self.m),
-            rng=rng,
-        )
+        if isinstance(self.p, tuple):
+            low, high = self.p
+            p = low + (high - low) * torch.rand(n, generator=rng)
+        else:
+            p = torch.full((n,), float(self.p))
+        if isinstance(self.k, tuple):
+            even = torch.tensor(even_numbers(self.k))
+            k = even[torch.randint(len(even), (n,), generator=rng)]
+        else:
+            k = torch.full((n,), self.k)
+        return self.sample_each(p, k, torch.full((n,), self.m), rng=rng)
 
     def sample_each(
         self,
@@ -150,3 +161,8 @@ class RandomGraph(Generator):
             alike = attached == count
             edges[alike] = barabasi_albert(int(alike.sum()), size, count, rng=rng)
         return edges
+
+
+def even_numbers(ends: tuple[int, int]) -> range:
+    """Return the even numbers of a range, both ends included."""
+    return range(ends[0] + ends[0] % 2, ends[1] + 1, 2)

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from netwright.generators.blocks import Partition
-from netwright.generators.random_graph import RandomGraph
+from netwright.generators.random_graph import RandomGraph, even_numbers
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.searchers.base import Fresh, Proposals
@@ -50,8 +50,8 @@ class ParameterOptions:
             raise ValueError("initial must be at least 2, and candidates at least 1")
         if not 0 <= self.p[0] <= self.p[1] <= 1:
             raise ValueError(f"p must be a range within [0, 1], lowest first, not {self.p}")
-        if not 2 <= self.k[0] <= self.k[1]:
-            raise ValueError(f"k must be a range from 2 on, lowest first, not {self.k}")
+        if self.k[0] < 2 or not even_numbers(self.k):
+            raise ValueError(f"k must be a range from 2 on with an even number, not {self.k}")
 
 
 class _Point(NamedTuple):
@@ -173,7 +173,7 @@ class ParameterSearch:
         cells = len(self._partition.layouts)
         low, high = self.options.p
         p = low + (high - low) * x[:, :cells]
-        even = range(self.options.k[0] + self.options.k[0] % 2, self.options.k[1] + 1, 2)
+        even = even_numbers(self.options.k)
         if self.model == "er":
             return _Point(p, torch.ones_like(p))
         step = (x[:, cells:] * len(even)).long().clamp(max=len(even) - 1)

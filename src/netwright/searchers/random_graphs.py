@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from netwright.generators.random_graph import Model, RandomGraph, Sizes
+from netwright.generators.random_graph import Model, RandomGraph, Sizes, even_numbers
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.searchers.base import Fresh, Proposals
@@ -88,7 +88,7 @@ class RandomGraphSearch:
         self.space, self.estimator, self.repeats = space, estimator, repeats
         self.graphs = RandomGraph(space.layout, model=model, sizes=sizes)
         self._p = P_RANGES.get(model, (0.0, 0.0)) if p is None else p
-        self._k, self._m = range(k[0] + k[0] % 2, k[1] + 1, 2), range(m[0], m[1] + 1)
+        self._k, self._m = even_numbers(k), range(m[0], m[1] + 1)
         if not 0 <= self._p[0] <= self._p[1] <= 1:
             raise ValueError(f"p must be a range within [0, 1], lowest first, not {self._p}")
         for name, lowest, values in (("k", 2, self._k), ("m", 1, self._m)):
@@ -143,6 +143,23 @@ class RandomGraphSearch:
         scored = [i for i, row in enumerate(rows) if row is not None and row >= 0]
         self._row = torch.cat([self._row, torch.tensor([rows[i] for i in scored]).long()])
         self._score = torch.cat([self._score, score[torch.tensor(scored).long()].double()])
+
+    def best_model(self) -> RandomGraph:
+        """Return the random graphs of the setting whose mean score is highest ("best" only).
+
+        Raises:
+            ValueError: If no setting has a score.
+        """
+        means = self._means()
+        if not len(means) or not bool(means.isfinite().any()):
+            raise ValueError("no setting has a score yet")
+        best = int(means.argmax())
+        p, k, m = (values[best].item() for values in self._settings)
+        graphs = self.graphs
+        sizes: Sizes = "uniform" if len(graphs.sizes) > 1 else "full"
+        return RandomGraph(
+            graphs.layout, model=graphs.model, p=float(p), k=int(k), m=int(m), sizes=sizes
+        )
 
     def _plan(self, n: int) -> list[tuple[int, int, str]]:
         """List the settings to draw from, how many graphs each at most, and their origin."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -35,8 +35,9 @@ class ExplorerConfig(Strict):
     """The random graphs that the explorer draws ([GraphPNAS] section 3.2)."""
 
     model: Literal["er", "ws", "ba"] = "er"
-    p: float = Field(0.25, ge=0, le=1)  # edge (er) or rewiring (ws) probability
-    k: int = Field(4, ge=2)  # neighbours on the ring (ws)
+    # Edge (er) or rewiring (ws) probability, neighbours on the ring (ws); or ranges of them.
+    p: Annotated[float, Field(ge=0, le=1)] | tuple[float, float] = 0.25
+    k: Annotated[int, Field(ge=2)] | tuple[int, int] = 4
     m: int = Field(2, ge=1)  # edges of a new node (ba)
     sizes: Literal["full", "uniform"] = "full"
     without: tuple[str, ...] = ()  # operations it never draws, by name
