@@ -25,6 +25,7 @@ from netwright.searchers.random import RandomSearch
 from netwright.testing.evaluators import EVALUATOR_CHECKS
 
 pytestmark = [
+    pytest.mark.slow,  # Ray takes its time to start, and so do its workers
     pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves sockets to be collected
     pytest.mark.xdist_group("ray"),
@@ -98,7 +99,6 @@ class Slow:
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", EVALUATOR_CHECKS.values(), ids=EVALUATOR_CHECKS.keys())
 def test_contract(make, check):
     check(lambda: make(trainer()), SPACE)
@@ -124,7 +124,6 @@ def test_results_are_those_of_the_evaluator_itself(make):
         assert torch.equal(one.get_state(), other.get_state())
 
 
-@pytest.mark.slow
 def test_a_worker_keeps_its_evaluator_and_has_its_threads(make):
     evaluator = make(Script(), cpus=2.0)
     first, second = (evaluator(do("work"), rngs=streams(1)) for _ in range(2))
@@ -141,7 +140,6 @@ def test_a_worker_that_dies_costs_a_retry(make, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.slow
 def test_too_many_deaths_are_a_failed_evaluation(make, tmp_path):
     evaluator = make(Mortal(tmp_path, times=2), retries=1)
     archs = SPACE.enumerate()[:1]
@@ -153,14 +151,12 @@ def test_too_many_deaths_are_a_failed_evaluation(make, tmp_path):
     assert evaluator(archs, rngs=streams(1)).error == (None,)  # and the next one goes on
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("action", ["kill", "exit", "segfault"])
 def test_every_kind_of_death(make, action):
     result = make(Script(), retries=0)(do(action), rngs=streams(1))
     assert result.error[0].startswith("the worker died 1 times: ")
 
 
-@pytest.mark.slow
 def test_timeout(make):
     evaluator = make(Script(), timeout=2.0)
     evaluator(do("work"), rngs=streams(1))  # so that starting a worker is not in the time
@@ -182,7 +178,6 @@ def test_what_the_evaluator_raises_is_raised_here(make):
     assert issubclass(Fails, Exception)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "asynchronous"])
 def test_a_search_keeps_all_workers_busy(make, mode):
     evaluator = make(Slow(), workers=2)
@@ -203,7 +198,6 @@ def test_a_search_keeps_all_workers_busy(make, mode):
     assert overlaps >= 6  # of the 56 ordered pairs; one at a time there are none
 
 
-@pytest.mark.slow
 def test_more_calls_than_workers_wait(make):
     evaluator, results = make(Slow(), workers=1), []
     threads = [
@@ -221,7 +215,6 @@ def test_more_calls_than_workers_wait(make):
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
 
 
-@pytest.mark.slow
 def test_closed(make):
     evaluator = make(Script())
     threading.Timer(1.5, evaluator.close).start()
@@ -247,14 +240,12 @@ def _explode():
     raise OSError("the data are not on this machine")
 
 
-@pytest.mark.slow
 def test_an_evaluator_that_no_worker_can_load(make):
     evaluator = make(Unloadable(), retries=1)
     with pytest.raises(RuntimeError, match=r"could not start: .*the data are not on this machine"):
         evaluator(do("work"), rngs=streams(1))
 
 
-@pytest.mark.slow
 def test_what_the_cluster_lacks_is_said(make, monkeypatch):
     monkeypatch.setattr("netwright.evaluators.distributed.PATIENCE", 0.5)
     evaluator = make(Script(), cpus=64.0)
@@ -287,7 +278,6 @@ def test_without_ray(monkeypatch):
         Distributed(Script())
 
 
-@pytest.mark.slow
 def test_twenty_deaths_lose_nothing(make, tmp_path):
     evaluator = make(Mortal(tmp_path), workers=2)
     options = {"budget": 20, "batch_size": 10, "seed": 0, "workers": 2}
@@ -345,7 +335,6 @@ class Patient:
         return Evaluation(torch.rand(1, generator=rngs[0]), torch.ones(1))
 
 
-@pytest.mark.slow
 def test_a_lost_machine_of_a_cluster_costs_a_retry(tmp_path):
     """Two nodes on this machine, each with a worker; one of them is killed."""
     tests = str(Path(__file__).parent)

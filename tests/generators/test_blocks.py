@@ -94,6 +94,7 @@ def test_each_block_has_its_own_generator(make):
     assert not torch.allclose(blocks.log_prob(swapped), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_samples_are_as_frequent_as_their_probability_says(make):
     layout, n = two_blocks(), 20_000
     blocks = Blocks(layout, make, rng=stream(0, "weights"))
@@ -138,6 +139,7 @@ def test_temperature_reaches_every_block():
         assert len(warm.adj[:, block, block].flatten(1).unique(dim=0)) > 100
 
 
+@pytest.mark.slow
 def test_fitted_side_by_side_as_one_by_one(make):
     space = RandWire(4, 2)
     archs = space.sample(6, rng=stream(0, "archs"))
@@ -164,6 +166,7 @@ def test_fitted_side_by_side_as_one_by_one(make):
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_every_block_learns_what_is_good(make):
     """Good: the edge 0-1 in the first cell, none in the second."""
     space = RandWire(2, 2)

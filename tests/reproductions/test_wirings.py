@@ -63,7 +63,13 @@ def test_the_methods_of_table_1():
     assert sorted(m.label for m in methods("laptop", 48)) == sorted(LABELS)
 
 
-@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(label, marks=[] if label in ("ER-TopK", "WS-BEST") else [pytest.mark.slow])
+        for label in LABELS
+    ],
+)
 def test_a_search_and_its_answer(smoke, tmp_path, label):
     (method,) = [m for m in methods("smoke", 8) if m.label == label]
     lines = []

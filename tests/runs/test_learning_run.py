@@ -55,7 +55,7 @@ def execute(folder, method, *, stop=None, **options):
 def test_resumed_after_every_event(tmp_path, method):
     whole, state = execute(tmp_path / "whole", method)
     assert [row[0] for row in whole] == list(range(8))
-    for stop in range(1, 11):
+    for stop in (1, 4, 6, 9):
         for every in (0.0, 1e9):
             folder = tmp_path / f"{stop}-{every}"
             execute(folder, method, stop=stop, checkpoint_every=every)
