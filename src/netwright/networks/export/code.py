@@ -176,22 +176,8 @@ def _network(
             "nn.init.xavier_uniform_(self.classifier.weight)",
             "nn.init.zeros_(self.classifier.bias)",
         ]
-    arguments = f"in_channels: int = {in_channels}, num_classes: int = {num_classes}"
-    lines = [
-        "class Network(nn.Module):",
-        '    """Stem, cells, global average pooling, linear classifier."""',
-        "",
-        f"    def __init__(self, {arguments}) -> None:",
-        "        super().__init__()",
-        *(f"        {line}" for line in init),
-        "",
-        "    def forward(self, images: Tensor) -> Tensor:",
-        '        """Turn images, batch x channel x height x width, into logits, batch x class."""',
-        "        features = self.body(self.stem(images))",
-        "        return self.classifier(features.mean(dim=(2, 3)))",
-        "",
-    ]
-    return "\n".join(lines)
+    sizes = {"in_channels": in_channels, "num_classes": num_classes}
+    return layers.network_class(layers.STEM_AND_BODY, init, layers.FORWARD, **sizes)
 
 
 def _renamed(name: str, body: list[str], cell: CellCode) -> str:

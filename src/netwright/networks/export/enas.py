@@ -6,6 +6,7 @@ The names of weights are those in `netwright.networks.enas`.
 from collections.abc import Sequence
 
 from netwright.networks.enas import ENASSkeleton
+from netwright.networks.export import layers
 
 _CLASSES = '''\
 def convolution(
@@ -101,22 +102,10 @@ def enas_code(
         f"self.dropout = nn.Dropout({skeleton.dropout!r})",
         f"self.classifier = nn.Linear({channels}, num_classes)",
     ]
-    arguments = f"in_channels: int = {in_channels}, num_classes: int = {num_classes}"
-    network = [
-        "class Network(nn.Module):",
-        '    """Stem, layers with skip connections, global average pooling, classifier."""',
-        "",
-        f"    def __init__(self, {arguments}) -> None:",
-        "        super().__init__()",
-        *(f"        {line}" for line in init),
-        "",
-        "    def forward(self, images: Tensor) -> Tensor:",
-        '        """Turn images, batch x channel x height x width, into logits, batch x class."""',
-        *(f"        {line}" for line in forward),
-        f"        return self.classifier(self.dropout(x{len(ops)}.mean(dim=(2, 3))))",
-        "",
-    ]
-    return "\n\n".join([_CLASSES, "\n".join(network)])
+    forward.append(f"return self.classifier(self.dropout(x{len(ops)}.mean(dim=(2, 3))))")
+    words = "Stem, layers with skip connections, global average pooling, classifier."
+    sizes = {"in_channels": in_channels, "num_classes": num_classes}
+    return "\n\n".join([_CLASSES, layers.network_class(words, init, forward, **sizes)])
 
 
 def _operation(name: str, channels: int, skeleton: ENASSkeleton) -> list[str]:

@@ -1,5 +1,7 @@
 """The building blocks of exported files, as source: fixed texts with numbers filled in."""
 
+from collections.abc import Sequence
+
 from netwright.networks.skeleton import Skeleton
 
 
@@ -70,3 +72,45 @@ class Downsampling(nn.Module):
         """Return a map of half the height and width."""
         return self.shortcut(x) + self.conv_b(self.conv_a(x))
 '''
+
+
+def network_class(
+    words: str,
+    init: Sequence[str],
+    forward: Sequence[str],
+    *,
+    in_channels: int,
+    num_classes: int,
+) -> str:
+    """Return the class of a whole network, made without arguments.
+
+    Args:
+        words: What it is, in a sentence.
+        init: Lines of ``__init__``, which may use ``in_channels`` and ``num_classes``.
+        forward: Lines of the forward pass of ``images``.
+        in_channels: Channels of the images.
+        num_classes: Number of logits.
+    """
+    arguments = f"in_channels: int = {in_channels}, num_classes: int = {num_classes}"
+    lines = [
+        "class Network(nn.Module):",
+        f'    """{words}"""',
+        "",
+        f"    def __init__(self, {arguments}) -> None:",
+        "        super().__init__()",
+        *(f"        {line}" for line in init),
+        "",
+        "    def forward(self, images: Tensor) -> Tensor:",
+        '        """Turn images, batch x channel x height x width, into logits, batch x class."""',
+        *(f"        {line}" for line in forward),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+#: The forward pass of a network of a stem, a body and a classifier, and what that is.
+STEM_AND_BODY = "Stem, cells, global average pooling, linear classifier."
+FORWARD = (
+    "features = self.body(self.stem(images))",
+    "return self.classifier(features.mean(dim=(2, 3)))",
+)

@@ -3,6 +3,7 @@
 The names of weights are those in `netwright.networks.randwire`.
 """
 
+from netwright.networks.export import layers
 from netwright.networks.randwire import RandWireSkeleton
 
 _CLASSES = '''\
@@ -108,19 +109,6 @@ def randwire_code(
         ")",
         f"self.classifier = nn.Linear({skeleton.head}, num_classes)",
     ]
-    arguments = f"in_channels: int = {in_channels}, num_classes: int = {num_classes}"
-    network = [
-        "class Network(nn.Module):",
-        '    """Stem, cells, global average pooling, linear classifier."""',
-        "",
-        f"    def __init__(self, {arguments}) -> None:",
-        "        super().__init__()",
-        *(f"        {line}" for line in init),
-        "",
-        "    def forward(self, images: Tensor) -> Tensor:",
-        '        """Turn images, batch x channel x height x width, into logits, batch x class."""',
-        "        features = self.body(self.stem(images))",
-        "        return self.classifier(features.mean(dim=(2, 3)))",
-        "",
-    ]
-    return "\n\n".join([_CLASSES, "\n".join(network)])
+    sizes = {"in_channels": in_channels, "num_classes": num_classes}
+    network = layers.network_class(layers.STEM_AND_BODY, init, layers.FORWARD, **sizes)
+    return "\n\n".join([_CLASSES, network])
