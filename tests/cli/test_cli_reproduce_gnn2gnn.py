@@ -184,7 +184,11 @@ ERRORS = [
     (["table3", "--scale", "x"], 2, "unknown scale 'x': use "),
     (["table3", "--only", "zz"], 2, "no row has 'zz' in its name: use GNN2GNN, released; Erdos"),
     (["table3", "--seeds", 0], 2, "--seeds must be at least 1, not 0"),
-    (["table3", "--set", "device=cuda"], 2, "--set and --data are for svge"),
+    (
+        ["table3", "--set", "device=cuda"],
+        2,
+        "--set and --data are for svge, and items of graphpnas that train networks",
+    ),
 ]
 
 

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -344,3 +346,23 @@ def test_trains_on_a_gpu():
     trained = train(make, data, replace(SHORT, epochs=20), rng=stream(0, "t"), device="cuda")
     assert next(trained.model.parameters()).is_cuda
     assert trained.test_accuracy > 0.9
+
+
+def test_strided_convolutions_of_few_channels_do_not_end_the_process():
+    """In torch 2.13, their gradient in channels-last form writes beyond its memory."""
+    code = """
+import torch
+from torch import nn
+from netwright.evaluators.training import Recipe, fit
+from netwright.images.digits import digits
+from netwright.rng import stream
+for channels in (2, 3, 4, 6):
+    model = nn.Sequential(
+        nn.Conv2d(1, channels, 3, padding=1), nn.Conv2d(channels, 8, 1, stride=2, bias=False),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10),
+    )
+    recipe = Recipe(epochs=2, batch_size=15, crop_padding=1)
+    fit(model, digits(), recipe, rng=stream(0, "fit"), train=torch.arange(600))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -15,7 +15,15 @@ from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.randwire import RandWireSkeleton, randwire_network
 from netwright.networks.skeleton import Skeleton
 from netwright.reproductions import trials
-from netwright.reproductions.trials import Plan, Setting, carry_out, train_once
+from netwright.reproductions.trials import (
+    Plan,
+    Setting,
+    carried,
+    carry_out,
+    said,
+    share_right,
+    train_once,
+)
 from netwright.rng import scoped, stream
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.randwire import RandWire
@@ -38,7 +46,7 @@ def silent(line):
 
 def test_validation_and_test_are_of_one_training(setting):
     arch, data = SPACE.parse([CONV]), setting.data
-    found = train_once(setting, arch, rng=stream(3, "trial"))
+    found, says = train_once(setting, arch, rng=stream(3, "trial"))
     # The same by hand: parameters, then batches, from one stream.
     rng = stream(3, "trial")
     with scoped(rng):
@@ -47,8 +55,29 @@ def test_validation_and_test_are_of_one_training(setting):
     history = train_network(model, data, setting.recipe, rng=rng, train=train, valid=valid)
     assert found.valid == pytest.approx(history.mean_valid_accuracy(3))
     assert found.test == accuracy(model, data, data.test_images, data.test_labels)
+    with torch.inference_mode():
+        logits = model(data.normalise(data.test_images))
+    assert torch.allclose(says, logits.log_softmax(dim=1), atol=1e-5)
     assert found.parameters == count_parameters(model)
     assert found.error is None
+
+
+def test_what_networks_say_may_be_kept(setting, tmp_path):
+    (trial, fresh), *_ = carried(PLANS[:1], setting, SPACE, tmp_path, keep=True)
+    says = said(PLANS[0], SPACE, tmp_path)
+    assert fresh
+    assert share_right(says, setting) == pytest.approx(trial.test)
+    assert share_right(says, setting, among=10) == 1
+    assert share_right(says, setting, among=3) >= trial.test
+    truth = setting.data.test_labels
+    certain = torch.full((40, 10), -9.0).scatter(1, truth[:, None], 0.0)
+    assert share_right(certain, setting) == 1
+    assert share_right(certain.roll(1, dims=1), setting) == 0
+    assert math.isnan(share_right(certain * math.inf, setting))
+    ((again, fresh),) = carried(PLANS[:1], setting, SPACE, tmp_path, keep=True)
+    assert (again, fresh) == (trial, False)
+    with pytest.raises(FileNotFoundError, match=r"remove the \.json beside it to train anew"):
+        said(PLANS[1], SPACE, tmp_path)
 
 
 def test_results_are_on_disk_before_the_next_training(setting, tmp_path, monkeypatch):

@@ -1,40 +1,34 @@
-"""Searches of RandWire cells by training, and what methods answer with."""
-
-from dataclasses import replace
+"""What is searched in tables of RandWire cells, and by which methods."""
 
 import pytest
-import torch
 
 from netwright.graphs import dag
-from netwright.reproductions.wirings import (
-    answer,
-    fully_connected,
-    ground,
-    methods,
-    search,
-)
+from netwright.networks.cost import count_parameters
+from netwright.networks.resnet import ResNetSkeleton, resnet_network
+from netwright.reproductions.wirings import fully_connected, ground, methods
 from netwright.rng import stream
-from netwright.searchers.random_graphs import RandomGraphSearch
 from netwright.spaces.randwire import RandWire
 
-
-def silent(_):
-    pass
+LABELS = ["ER-TopK", "WS-TopK", "ER-BEST", "WS-BEST", "RNN", "GraphPNAS"]
 
 
-@pytest.fixture(scope="module")
-def smoke():
-    return ground("smoke", device="cpu")
-
-
-def test_grounds(smoke):
+def test_grounds():
+    smoke = ground("smoke", device="cpu")
     assert smoke.space.nodes == 4
     few = smoke.regimes["low data"]
-    assert few.train_fraction == 0.25
+    assert few.train_fraction == 0.5
     assert smoke.regimes["early stopping"].train_fraction == 0.8
     assert smoke.final.train_fraction == 0.8
+    evaluator = smoke.evaluator("early stopping")
+    assert evaluator.recipe == smoke.regimes["early stopping"].recipe
+    assert len(evaluator.train_index) + len(evaluator.valid_index) == 120
+    stages = ground("smoke", cells=3, device="cpu")
+    assert stages.space.cells == len(stages.final.skeleton.stages) == 3
+    assert stages.name == "randwire-4-3/digits (8x8)"
     with pytest.raises(ValueError, match="give --data tiny-imagenet:PATH"):
         ground("paper")
+    with pytest.raises(ValueError, match="give --data cifar10:PATH"):
+        ground("paper", cells=3)
 
 
 def test_the_papers_scale_is_the_papers():
@@ -43,62 +37,40 @@ def test_the_papers_scale_is_the_papers():
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (300, 256, 0.1)
     assert (recipe.weight_decay, recipe.last_epochs) == (1e-4, 3)
     assert (found.evaluations, found.batch_size, found.samples) == (320, 8, 4)
+    assert found.regimes["low data"].train_fraction == 0.1
     assert found.space.nodes == 32
     assert found.final.data.resize == 224
     (graphpnas,) = [m for m in methods("paper", 320) if m.label == "GraphPNAS"]
     settings = graphpnas.settings
     assert settings["epsilon"] == {"name": "step", "start": 0.6, "factor": 0.2, "over": 80}
-    assert (settings["epochs"], settings["batch_size"], settings["learning_rate"]) == (
-        2000,
-        16,
-        1e-4,
-    )
-    assert settings["hidden"] == 128
+    named = ("epochs", "batch_size", "learning_rate", "hidden")
+    assert [settings[name] for name in named] == [2000, 16, 1e-4, 128]
 
 
-LABELS = ["ER-TopK", "WS-TopK", "ER-BEST", "WS-BEST", "RNN", "GraphPNAS"]
+def test_a_cell_for_each_stage_at_the_papers_scale():
+    found = ground("paper", "digits", cells=3, device="cpu")
+    assert found.regimes["low data"].recipe.epochs == 100
+    assert (found.evaluations, found.samples, found.final.recipe.epochs) == (600, 8, 600)
+    arch = found.space.sample(1, rng=stream(0, "arch"))
+    for setting in (found.final, found.large):
+        network = setting.network(arch, in_channels=3, num_classes=10, preset=setting.skeleton)
+        assert count_parameters(network) > 3e6
 
 
-def test_the_methods_of_table_1():
-    assert sorted(m.label for m in methods("laptop", 48)) == sorted(LABELS)
+def test_the_methods_of_the_tables():
+    assert [m.label for m in methods("laptop", 48)] == LABELS
+    assert [m.label for m in methods("laptop", 48, cells=3)] == ["RANG-D", "RANG-BO", "GraphPNAS"]
+    assert methods("laptop", 48, cells=3)[-1].settings["per_cell"]
 
 
-@pytest.mark.parametrize(
-    "label",
-    [
-        pytest.param(label, marks=[] if label in ("ER-TopK", "WS-BEST") else [pytest.mark.slow])
-        for label in LABELS
-    ],
-)
-def test_a_search_and_its_answer(smoke, tmp_path, label):
-    (method,) = [m for m in methods("smoke", 8) if m.label == label]
-    lines = []
-    run, searcher = search(smoke, method, 0, tmp_path, regime="low data", tell=lines.append)
-    assert run.ledger.count() == 8
-    assert lines[-1] == f"{label}, low data, seed 0: 8/8"
-    found = answer(smoke, run, searcher, 2, seed=0)
-    assert len(set(found)) == 2
-    assert smoke.space.is_valid(smoke.space.parse(found)).all()
-    again = search(smoke, method, 0, tmp_path, regime="low data", tell=lines.append)
-    assert answer(smoke, *again, 2, seed=0) == found  # resumed from what is on the disk
-    assert run.ledger.count() == 8
-    rows = [row for row in run.ledger.rows() if row.score is not None]
-    if label.endswith("TopK"):
-        scores = {row.arch: row.score for row in rows}
-        assert scores[found[0]] == max(scores.values())
-    if label.endswith("BEST"):
-        model = searcher.best_model()
-        assert model.model == label[:2].lower()
-
-
-def test_another_setting_is_refused(smoke, tmp_path):
-    (method,) = [m for m in methods("smoke", 8) if m.label == "ER-TopK"]
-    search(smoke, method, 0, tmp_path, regime="low data", tell=silent)
-    other = replace(smoke, evaluations=12)
-    with pytest.raises(ValueError, match="is a search of another setting"):
-        search(other, method, 0, tmp_path, regime="low data", tell=silent)
-    search(smoke, method, 0, tmp_path, regime="early stopping", tell=silent)  # has its own folder
-    assert len(list(tmp_path.iterdir())) == 2
+def test_a_yardstick_is_the_same_for_all_cells():
+    archs = RandWire(4).sample(2, rng=stream(0, "archs"))
+    preset = ResNetSkeleton(4, large_images=False)
+    sizes = [
+        count_parameters(resnet_network(archs[i : i + 1], in_channels=1, num_classes=10, preset=p))
+        for i, p in ((0, preset), (1, preset), (0, ResNetSkeleton(8, large_images=False)))
+    ]
+    assert sizes[0] == sizes[1] < sizes[2] / 3
 
 
 def test_the_fully_connected_cell():
@@ -107,20 +79,3 @@ def test_the_fully_connected_cell():
         assert int(archs.num_edges[0]) == space.cells * space.nodes * (space.nodes - 1) // 2
         full, _ = space.with_ends(archs)
         assert int(dag.longest_path(full)[0]) == space.cells * (space.nodes + 1)
-
-
-def test_the_best_model_has_the_best_mean():
-    space = RandWire(12)
-    found = RandomGraphSearch(
-        space, model="er", estimator="best", settings=4, repeats=4, rng=stream(0, "init")
-    )
-    rng = stream(0, "search")
-    with pytest.raises(ValueError, match="no setting has a score"):
-        found.best_model()
-    for _ in range(8):
-        proposals = found.ask(4, rng=rng)
-        found.tell(proposals.archs, proposals.archs.num_edges.float(), rng=rng)
-    assert found.best_model().p == pytest.approx(float(found._settings.p.max()))
-    edges = found.best_model().sample(300, rng=rng).num_edges.double().mean()
-    assert float(edges) == pytest.approx(66 * found.best_model().p, abs=2)
-    assert torch.equal(found.graphs.layout.free, found.best_model().layout.free)

@@ -9,6 +9,7 @@ import typer
 
 from netwright.cli import fit as cli_fit
 from netwright.cli import gnn2gnn as cli_gnn2gnn
+from netwright.cli import graphpnas as cli_graphpnas
 from netwright.cli import svge
 from netwright.cli.comparing import (
     FirstSeed,
@@ -32,6 +33,8 @@ from netwright.reproductions.svge import Cell
 from netwright.reproductions.svge_search import shown_path, spaces_of, table3
 from netwright.runs.run import Run
 
+_GRAPHPNAS = (*ITEMS, *cli_graphpnas.ITEMS)
+
 
 def reproduce(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="graphpnas, svge or gnn2gnn.")],
@@ -39,8 +42,8 @@ def reproduce(
         str,
         typer.Argument(
             metavar="ITEM",
-            help=f"Of graphpnas: {', '.join(ITEMS)}. Of svge: {', '.join(svge.ITEMS)}. Of gnn2gnn: "
-            f"{', '.join(gnn2gnn.ITEMS)}.",
+            help=f"Of graphpnas: {', '.join(_GRAPHPNAS)}. Of svge: {', '.join(svge.ITEMS)}. "
+            f"Of gnn2gnn: {', '.join(gnn2gnn.ITEMS)}.",
         ),
     ],
     seeds: Seeds = None,
@@ -64,14 +67,16 @@ def reproduce(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Of svge: any setting of the fits, e.g. --set device=cuda. Repeatable.",
+            help="Of svge: any setting of the fits, e.g. --set device=cuda, which graphpnas takes "
+            "where it trains networks. Repeatable.",
         ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="KIND:PATH",
-            help="Of svge table4 and table5: images to train on, cifar10:FOLDER or idx:FOLDER.",
+            help="Images to train networks on, such as cifar10:FOLDER: of svge table4 and table5, "
+            f"and of graphpnas {', '.join(cli_graphpnas.ITEMS)}.",
         ),
     ] = None,
     workers: Workers = 1,
@@ -122,8 +127,39 @@ def reproduce(
         else:
             svge.reproduce(plan, json=json)
         return
+    if paper == "graphpnas" and item in cli_graphpnas.ITEMS:
+        shown = {
+            "seeds": seeds,
+            "first_seed": first_seed,
+            "only": only or None,
+            "scale": None if scale == "laptop" else scale,
+            "set": option or None,
+            "data": data,
+        }
+        cli_graphpnas.reproduce(
+            cli_graphpnas.Plan(
+                item,
+                svge.scale_of(scale),
+                seeds=seeds,
+                first_seed=first_seed,
+                only=only or (),
+                changes=settings(option),
+                data=data,
+                run=run,
+                out=out,
+                workers=workers,
+                options=as_options({n: value for n, value in shown.items() if value is not None}),
+                quiet=quiet,
+            ),
+            json=json,
+        )
+        return
+    if paper == "graphpnas" and item not in ITEMS:
+        raise ValueError(f"GraphPNAS has no {item!r} here: use one of {', '.join(_GRAPHPNAS)}")
     if option or data:
-        raise ValueError("--set and --data are for svge")
+        raise ValueError(
+            "--set and --data are for svge, and items of graphpnas that train networks"
+        )
     if paper == "gnn2gnn" and item != "search":
         shown = {
             "seeds": seeds,

@@ -3,6 +3,7 @@
 Searchers are made in `netwright.config.searchers`, generators in `netwright.config.fits`.
 """
 
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -104,12 +106,14 @@ DATA_SETS: dict[str, Callable[[str], ImageData]] = {
 
 
 def load_object(reference: str) -> Any:
-    """Return NAME of ``file.py:NAME``, running that file.
+    """Return NAME of ``file.py:NAME``, running that file, or of ``package.module:NAME``.
 
     Raises:
-        ValueError: If there is no such file, or nothing of that name in it.
+        ValueError: If there is no such file or module, or nothing of that name in it.
     """
     file, _, name = reference.rpartition(":")
+    if not file.endswith(".py"):
+        return _imported(reference, file, name)
     path = Path(file).resolve()
     if not path.is_file():
         raise ValueError(f"{reference}: there is no file {file}")
@@ -125,8 +129,20 @@ def load_object(reference: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
+    return _attribute(module, file, name)
+
+
+def _imported(reference: str, module: str, name: str) -> Any:
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{reference}: {error}") from None
+    return _attribute(found, module, name)
+
+
+def _attribute(module: ModuleType, where: str, name: str) -> Any:
     if not hasattr(module, name):
-        raise ValueError(f"{file} defines no {name}")
+        raise ValueError(f"{where} defines no {name}")
     return getattr(module, name)
 
 

@@ -1,7 +1,8 @@
 """What a run is, as validated data.
 
-Spaces, methods and evaluators of one's own are named ``file.py:NAME``; everything else is one of
-the names here. `netwright.config.objects` makes objects of them.
+Spaces, methods and evaluators of one's own are named ``file.py:NAME``, methods and evaluators also
+``package.module:NAME``; everything else is one of the names here. `netwright.config.objects` makes
+objects of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -133,7 +134,7 @@ def _choose(closed: Mapping[str, type[BaseModel]], kind: str) -> Callable[[Any],
             return value
         fields = dict(named(value))
         name = str(fields.get("name", ""))
-        if ".py:" in name:
+        if ":" in name:
             return CustomConfig(**fields)
         if name not in closed:
             known = ", ".join([*closed, "file.py:NAME"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from netwright.images.augment import crop_and_flip, cutout
@@ -227,7 +227,7 @@ def fit(
     if valid is not None:
         valid = valid.to(device)
         held_out = data.train_images[valid], data.train_labels[valid]
-    _lay_out(model.to(device), torch.channels_last)  # pooling on a CPU is 3.5 times faster
+    _lay_out(model.to(device), _layout(model, device))
     network = cast(nn.Module, torch.compile(model)) if recipe.compile else model
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
@@ -313,8 +313,47 @@ def accuracy(
     return float(right) / len(images)
 
 
+def log_probabilities(
+    model: nn.Module,
+    data: ImageData,
+    images: UInt8[Tensor, "image channel height width"],
+    *,
+    batch_size: int = 1024,
+    precision: Precision = "float32",
+) -> Float[Tensor, "image class"]:
+    """Return the log-probability of every class for every image, in single precision.
+
+    Args:
+        model: Put into evaluation mode.
+        data: Where the images come from: it normalises them.
+        images: On the model's device.
+        batch_size: Images at a time.
+        precision: As in a `Recipe`.
+    """
+    model.eval()
+    with torch.inference_mode(), _cast(images.device, precision):
+        parts = [model(data.normalise(part)).float() for part in images.split(batch_size)]
+    return torch.cat(parts).log_softmax(dim=1)
+
+
 def _cast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _layout(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """Return how images lie in memory: channels last, as pooling on a CPU is then 3.5 times faster.
+
+    But there oneDNN's gradient of strided 1x1 convolutions of fewer than 8 channels writes beyond
+    its memory (torch 2.13), and the process ends.
+    """
+    broken = device.type == "cpu" and any(
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and module.in_channels // module.groups < 8
+        for module in model.modules()
+    )
+    return torch.contiguous_format if broken else torch.channels_last
 
 
 def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:

@@ -1,7 +1,11 @@
 """ResNet-18 [He2016], the yardstick that [GraphPNAS] table 2 has beside what it found."""
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from netwright.graphs.batch import ArchitectureBatch
 
 #: Blocks of each of the four stages.
 _BLOCKS = (2, 2, 2, 2)
@@ -86,3 +90,24 @@ class ResNet18(nn.Module):
         features: Tensor = self.body(self.stem(images))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
+
+
+@dataclass(frozen=True)
+class ResNetSkeleton:
+    """The size of a `ResNet18`; see there."""
+
+    width: int
+    large_images: bool
+
+
+def resnet_network(
+    arch: ArchitectureBatch, *, in_channels: int, num_classes: int, preset: ResNetSkeleton
+) -> nn.Module:
+    """Build a `ResNet18`, whatever the architecture."""
+    del arch
+    return ResNet18(
+        in_channels=in_channels,
+        num_classes=num_classes,
+        width=preset.width,
+        large_images=preset.large_images,
+    )

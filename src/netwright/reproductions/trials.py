@@ -2,22 +2,24 @@
 
 A search trains an architecture once; here one may be trained several times, from different random
 streams, and every network is tested too. So these are not runs: a trial is one training, and its
-result one small file.
+result one small file; what the network says of every test image may stand beside it.
 """
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from netwright.evaluators.train import TrainEvaluator
-from netwright.evaluators.training import Recipe, accuracy, resolve_device
+from netwright.evaluators.training import Recipe, log_probabilities, resolve_device
 from netwright.files import locked, write_atomic
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.graphs.hashing import labelled_keys, to_hex
@@ -25,6 +27,7 @@ from netwright.images.data import ImageData
 from netwright.networks.enas import ENASSkeleton
 from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.randwire import RandWireSkeleton
+from netwright.networks.resnet import ResNetSkeleton
 from netwright.networks.skeleton import Skeleton
 from netwright.rng import stream
 from netwright.spaces.base import SearchSpace
@@ -47,7 +50,7 @@ class Setting:
     name: str
     data: ImageData
     train_fraction: float
-    skeleton: Skeleton | RandWireSkeleton | ENASSkeleton
+    skeleton: Skeleton | RandWireSkeleton | ENASSkeleton | ResNetSkeleton
     recipe: Recipe
     device: str = "auto"
     network: Callable[..., nn.Module] = nasbench101_network
@@ -112,7 +115,19 @@ class _Keeping:
         return self.model
 
 
-def train_once(setting: Setting, arch: ArchitectureBatch, *, rng: torch.Generator) -> Trial:
+class Trained(NamedTuple):
+    """What a training gave, and what the network says of the test images.
+
+    Attributes:
+        trial: Accuracies and cost.
+        says: Log-probabilities of the classes; None if the training failed.
+    """
+
+    trial: Trial
+    says: Float[Tensor, "image class"] | None
+
+
+def train_once(setting: Setting, arch: ArchitectureBatch, *, rng: torch.Generator) -> Trained:
     """Train a single cell by `TrainEvaluator`, which validates it, and test what was trained."""
     build = _Keeping(setting)
     evaluator = TrainEvaluator(
@@ -125,11 +140,25 @@ def train_once(setting: Setting, arch: ArchitectureBatch, *, rng: torch.Generato
     found = evaluator.evaluate(arch, rng=rng)
     valid, seconds = float(found.score[0]), float(found.cost[0])
     if found.error[0] is not None or build.model is None:
-        return Trial(math.nan, math.nan, math.nan, seconds, found.error[0])
+        return Trained(Trial(math.nan, math.nan, math.nan, seconds, found.error[0]), None)
     data = setting.data.to(resolve_device(setting.device))
-    precision = setting.recipe.precision
-    test = accuracy(build.model, data, data.test_images, data.test_labels, precision=precision)
-    return Trial(valid, test, float(found.extras["parameters"][0]), seconds)
+    says = log_probabilities(
+        build.model, data, data.test_images, precision=setting.recipe.precision
+    ).cpu()
+    trial = Trial(valid, share_right(says, setting), float(found.extras["parameters"][0]), seconds)
+    return Trained(trial, says)
+
+
+def share_right(says: Float[Tensor, "image class"], setting: Setting, *, among: int = 1) -> float:
+    """Return the share of test images whose class is ``among`` the most likely ones.
+
+    It is NaN if a probability is not finite.
+    """
+    if not says.isfinite().all():
+        return math.nan
+    likely = says.topk(min(among, says.shape[1]), dim=1).indices
+    truth = setting.data.test_labels.to(says.device)
+    return float((likely == truth[:, None]).any(dim=1).double().mean())
 
 
 def carry_out(
@@ -139,8 +168,42 @@ def carry_out(
     folder: Path,
     *,
     tell: Callable[[str], None],
+    keep: bool = False,
 ) -> list[Trial]:
     """Carry out the trainings that are not on disk yet; return all, in the order of the plans.
+
+    Args:
+        plans: As in `carried`.
+        setting: As in `carried`.
+        space: As in `carried`.
+        folder: As in `carried`.
+        tell: Called with a line for each training.
+        keep: As in `carried`.
+
+    Raises:
+        BlockingIOError: As `carried`, like the next ones.
+        OSError: If a result cannot be written.
+        ValueError: If the folder holds results of another setting, or a file is damaged.
+    """
+    found = []
+    events = carried(plans, setting, space, folder, keep=keep)
+    for i, (plan, (trial, fresh)) in enumerate(zip(plans, events, strict=True), start=1):
+        if fresh:
+            outcome = trial.error or f"test accuracy {trial.test:.2%}"
+            tell(f"{i}/{len(plans)} {plan.group}: {outcome}, {trial.seconds:.0f} s")
+        found.append(trial)
+    return found
+
+
+def carried(
+    plans: Sequence[Plan],
+    setting: Setting,
+    space: SearchSpace,
+    folder: Path,
+    *,
+    keep: bool = False,
+) -> Iterator[tuple[Trial, bool]]:
+    """Carry out trainings, in the order of the plans, those on disk excepted.
 
     A training draws from a stream of its own, named after the cell and the repeat, whatever the
     order. Plans of the same cell, seed and repeat are one training, whatever their groups.
@@ -150,7 +213,10 @@ def carry_out(
         setting: How.
         space: Of the cells.
         folder: Where the results are, and go.
-        tell: Called with a line for each training.
+        keep: Whether to keep what networks say of the test images too: see `said`.
+
+    Yields:
+        For each plan its result, and whether it was trained just now.
 
     Raises:
         BlockingIOError: If another process trains in the folder.
@@ -158,20 +224,32 @@ def carry_out(
         ValueError: If the folder holds results of another setting, or a file is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
     with locked(folder / ".lock"):
         _insist(folder / "setting.json", setting)
-        for i, plan in enumerate(plans, start=1):
+        for plan in plans:
             path = folder / f"{_name(plan, space)}.json"
-            if not path.exists():
+            fresh = not path.exists()
+            if fresh:
                 arch = space.parse([plan.arch])
                 rng = stream(plan.seed, f"trial/{_name(plan, space)}")
-                trial = train_once(setting, arch, rng=rng)
+                trial, says = train_once(setting, arch, rng=rng)
+                if keep and says is not None:
+                    content = save({"log_probabilities": says})
+                    write_atomic(path.with_suffix(".safetensors"), content)
                 write_atomic(path, json.dumps(_plain(asdict(trial) | {"arch": plan.arch})) + "\n")
-                outcome = trial.error or f"test accuracy {trial.test:.2%}"
-                tell(f"{i}/{len(plans)} {plan.group}: {outcome}, {trial.seconds:.0f} s")
-            found.append(_read(path))
-    return found
+            yield _read(path), fresh
+
+
+def said(plan: Plan, space: SearchSpace, folder: Path) -> Float[Tensor, "image class"]:
+    """Return what the network of a training says of the test images, in log-probabilities.
+
+    Raises:
+        FileNotFoundError: If that was not kept, or the training failed.
+    """
+    path = folder / f"{_name(plan, space)}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}: remove the .json beside it to train anew")
+    return load_file(path)["log_probabilities"]
 
 
 def _name(plan: Plan, space: SearchSpace) -> str:

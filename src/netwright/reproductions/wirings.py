@@ -1,39 +1,34 @@
-"""[GraphPNAS] section 4.1: RandWire cells, found by training each candidate on few images.
+"""[GraphPNAS] section 4.1 and appendix B: RandWire cells, found by training every candidate.
 
-What Tables 1, 2 and 9 and Figs. 3 and 6 have in common: what is searched and how, and what a method
-answers with. A search is a run like any other; the cells it answers with are trained again by
-`netwright.reproductions.trials`, on as few images and on more.
+What Tables 1, 2, 6 and 9 and Figs. 3 and 6 have in common: what is searched, how candidates and
+finalists are trained, and by which methods. See `netwright.reproductions.wiring_search` for the
+searches themselves.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from netwright.config.objects import make_data
-from netwright.config.schema import MethodConfig, RunConfig
-from netwright.config.searchers import make_searcher
-from netwright.evaluators.train import EARLY_STOPPING, LOW_DATA, PAPER_RECIPE, TrainEvaluator
+from netwright.evaluators.train import (
+    EARLY_STOPPING,
+    ENAS_FINAL_RECIPE,
+    LOW_DATA,
+    PAPER_RECIPE,
+    TrainEvaluator,
+)
 from netwright.evaluators.training import Recipe
-from netwright.graphs.batch import ArchitectureBatch
 from netwright.images.data import ImageData
 from netwright.images.reduce import halved, reduced
 from netwright.networks.randwire import PRESETS, RandWireSkeleton, randwire_network
-from netwright.progress import Chunk
+from netwright.networks.resnet import ResNetSkeleton, resnet_network
 from netwright.reproductions.trials import Setting
 from netwright.rng import stream
-from netwright.runs.run import Run
-from netwright.searchers.base import Fresh, Proposals, Searcher
-from netwright.searchers.graph_parameters import ParameterSearch
-from netwright.searchers.random_graphs import RandomGraphSearch
-from netwright.searchers.reinforce import Reinforce
+from netwright.spaces.base import SearchSpace
 from netwright.spaces.randwire import RandWire
 
 Scale = Literal["smoke", "laptop", "paper"]
 Regime = Literal["low data", "early stopping"]
-Tell = Callable[[str], None]
 
 #: Where the Debian package puts it.
 FASHION = "idx:/usr/share/datasets/fashion-mnist"
@@ -45,35 +40,82 @@ class Ground:
 
     Attributes:
         name: Of the images and the size of the cells, for readers.
+        scale: Which one it is.
+        data: The images, as `make_data` takes them.
         space: Of the cells.
         regimes: How candidates are trained.
         final: How finalists are trained and tested.
         large: What surrounds scaled-up finalists.
+        resnet: What is trained and tested beside them.
         evaluations: Of a search.
         batch_size: Candidates of a step.
-        samples: Networks that a method answers with.
+        drawn: Cells that a method answers with.
+        samples: How many of them are trained.
         repeats: Trainings of the best of them.
     """
 
     name: str
+    scale: Scale
+    data: str
     space: RandWire
     regimes: dict[Regime, Setting]
     final: Setting
-    large: RandWireSkeleton
+    large: Setting
+    resnet: Setting
     evaluations: int
     batch_size: int
+    drawn: int = 8
     samples: int = 4
     repeats: int = 3
 
+    def evaluator(self, regime: Regime) -> TrainEvaluator:
+        """Return what scores the candidates of a search."""
+        setting = self.regimes[regime]
+        return TrainEvaluator(
+            partial(setting.network, preset=setting.skeleton),
+            setting.data,
+            setting.recipe,
+            train_fraction=setting.train_fraction,
+            device=setting.device,
+        )
 
-def ground(scale: Scale, data: str | None = None, *, device: str = "auto") -> Ground:
+
+class _Recipes(NamedTuple):
+    """Of candidates in low data and with early stopping, and of finalists."""
+
+    search: Recipe
+    early: Recipe
+    final: Recipe
+
+
+class _Skeletons(NamedTuple):
+    """What surrounds the cells, the cells of larger networks, and ResNet's size."""
+
+    base: RandWireSkeleton
+    large: RandWireSkeleton
+    resnet: ResNetSkeleton
+
+
+def candidates(
+    space: SearchSpace, *, scale: Scale, data: str, regime: Regime, cells: int, device: str = "auto"
+) -> TrainEvaluator:
+    """Return what scores the candidates of a search, as its run folder names it."""
+    del space
+    return ground(scale, data, cells=cells, device=device).evaluator(regime)
+
+
+def ground(
+    scale: Scale, data: str | None = None, *, cells: int = 1, device: str = "auto"
+) -> Ground:
     """Return what is searched at a scale.
 
     Args:
         scale: "paper": Tiny-ImageNet at 224 x 224, 320 evaluations of 300 epochs, for days on
-            GPUs. "laptop": images of half the size, 16 nodes and few channels. "smoke": seconds.
+            GPUs; with a cell for each stage CIFAR-10, 600 evaluations of 100 epochs. "laptop":
+            images of half the size, 16 nodes and few channels. "smoke": seconds.
         data: The images, as `make_data` takes them; Fashion-MNIST where its Debian package puts it
             if None, the digits at smoke scale.
+        cells: 1, shared by all stages, or 3, one for each.
         device: Where networks are trained.
 
     Raises:
@@ -81,62 +123,109 @@ def ground(scale: Scale, data: str | None = None, *, device: str = "auto") -> Gr
         FileNotFoundError: If they are missing.
     """
     if scale == "paper":
-        if data is None:
-            raise ValueError("the paper's images are not part of the package: give --data "
-                             "tiny-imagenet:PATH")  # fmt: skip
-        whole = replace(make_data(data), resize=224)
-        return _ground(
-            f"randwire-32/{whole.name}", RandWire(32), whole, whole, PRESETS["official"], device,
-            recipe=PAPER_RECIPE, early=replace(PAPER_RECIPE, epochs=37), final=PAPER_RECIPE,
-            shares=(LOW_DATA, 0.9), large=PRESETS["large"], evaluations=320, batch_size=8,
-        )  # fmt: skip
-    if scale == "smoke":
-        some = reduced(make_data(data or "digits"), train=120, test=40, rng=stream(0, "reduced"))
-        skeleton = RandWireSkeleton(((4, 1),), ((4,), (8,)), (1, 2), head=8)
-        recipe = Recipe(epochs=1, batch_size=32, crop_padding=1)
-        found = _ground(
-            f"randwire-4/{some.name}", RandWire(4), some, some, skeleton, device,
-            recipe=recipe, early=recipe, final=recipe, shares=(0.25, 0.8),
-            large=replace(skeleton, stages=((8,), (8, 16))), evaluations=8, batch_size=4,
-        )  # fmt: skip
-        return replace(found, samples=2, repeats=1)
-    whole = make_data(data or FASHION)
-    more = reduced(whole, train=10_000, test=5_000, rng=stream(0, "reduced"))
+        return _papers(data, cells, device)
+    return (_smoke if scale == "smoke" else _laptop)(data, cells, device)
+
+
+def _papers(data: str | None, cells: int, device: str) -> Ground:
+    if data is None:
+        usual = "tiny-imagenet:PATH" if cells == 1 else "cifar10:PATH"
+        raise ValueError(f"the paper's images are not part of the package: give --data {usual}")
+    whole = make_data(data)
+    base, large = PRESETS["official"], PRESETS["large"]
+    if cells == 1:
+        whole = replace(whole, resize=224)
+        early = replace(PAPER_RECIPE, epochs=37)  # as many steps as on a tenth of the images
+        recipes, evaluations = _Recipes(PAPER_RECIPE, early, PAPER_RECIPE), 320
+        resnet = ResNetSkeleton(64, large_images=True)
+    else:  # appendix B says no more than 100 epochs; retrained as the best networks of table 3
+        recipe = replace(PAPER_RECIPE, epochs=100)
+        recipes = _Recipes(recipe, replace(PAPER_RECIPE, epochs=12), ENAS_FINAL_RECIPE)
+        evaluations, resnet = 600, ResNetSkeleton(64, large_images=False)
+        base = replace(base, stem=((32, 1), (64, 1)), strides=(1, 2, 2))
+        large = replace(large, stem=((48, 1), (96, 1)), strides=(1, 2, 2))
+    found = _ground(
+        "paper", data, RandWire(32, cells), (whole, whole), device, recipes=recipes,
+        shares=(LOW_DATA if cells == 1 else 0.9, 0.9), around=_Skeletons(base, large, resnet),
+        evaluations=evaluations, batch_size=8,
+    )  # fmt: skip
+    return replace(found, samples=4 if cells == 1 else 8)
+
+
+def _smoke(data: str | None, cells: int, device: str) -> Ground:
+    named = data or "digits"
+    some = reduced(make_data(named), train=120, test=40, rng=stream(0, "reduced"))
+    skeleton = RandWireSkeleton(((4, 1),), ((4,), (8,)), (1, 2), head=8)
+    if cells > 1:
+        skeleton = replace(skeleton, stages=((4,),) * cells, strides=(1,) * cells)
+    recipe = Recipe(epochs=2, batch_size=20, crop_padding=1)
+    around = _Skeletons(skeleton, replace(skeleton, head=16), ResNetSkeleton(2, large_images=False))
+    found = _ground(
+        "smoke", named, RandWire(4, cells), (some, some), device,
+        recipes=_Recipes(recipe, replace(recipe, epochs=1), recipe), shares=(0.5, 0.8),
+        around=around, evaluations=8, batch_size=4,
+    )  # fmt: skip
+    return replace(found, drawn=3, samples=2, repeats=2)
+
+
+def _laptop(data: str | None, cells: int, device: str) -> Ground:
+    named = data or FASHION
+    more = reduced(make_data(named), train=5_500, test=5_000, rng=stream(0, "reduced"))
     more = halved(more) if min(more.train_images.shape[-2:]) >= 28 else more
     few = reduced(more, train=4_000, test=1_000, rng=stream(0, "few"))
-    skeleton = RandWireSkeleton(((8, 1),), ((8,), (16,), (32,)), (1, 2, 2), head=64)
-    recipe = Recipe(epochs=10, batch_size=64, nesterov=True, label_smoothing=0.1, crop_padding=2)
-    height, width = more.train_images.shape[-2:]
-    return _ground(
-        f"randwire-16/{more.name} ({height}x{width})", RandWire(16), few, more, skeleton, device,
-        recipe=recipe, early=replace(recipe, epochs=3), final=replace(recipe, epochs=15),
-        shares=(0.25, 0.9), large=replace(skeleton, stages=((16,), (24, 32), (64,))),
-        evaluations=48, batch_size=8,
+    skeleton = RandWireSkeleton(((8, 1),), ((8,), (16,), (32,)), (2, 2, 2), head=64)
+    recipe = Recipe(epochs=8, batch_size=64, nesterov=True, label_smoothing=0.1, crop_padding=2)
+    large = replace(skeleton, stages=((16,), (24, 32), (64,)))
+    found = _ground(
+        "laptop", named, RandWire(16, cells), (few, more), device, shares=(0.25, 0.9),
+        recipes=_Recipes(recipe, replace(recipe, epochs=3), replace(recipe, epochs=10)),
+        around=_Skeletons(skeleton, large, ResNetSkeleton(8, large_images=False)),
+        evaluations=40, batch_size=8,
     )  # fmt: skip
+    return replace(found, samples=4 if cells == 1 else 8)
 
 
 def _ground(
-    name: str,
+    scale: Scale,
+    named: str,
     space: RandWire,
-    few: ImageData,
-    more: ImageData,
-    skeleton: RandWireSkeleton,
+    images: tuple[ImageData, ImageData],
     device: str,
     *,
-    recipe: Recipe,
-    early: Recipe,
-    final: Recipe,
+    recipes: _Recipes,
     shares: tuple[float, float],
-    **sizes: Any,
+    around: _Skeletons,
+    evaluations: int,
+    batch_size: int,
 ) -> Ground:
-    def setting(what: str, data: ImageData, share: float, how: Recipe) -> Setting:
-        return Setting(f"{name}, {what}", data, share, skeleton, how, device, randwire_network)
+    more = images[1]
+    height, width = more.train_images.shape[-2:]
+    size = f"{more.resize}x{more.resize}" if more.resize else f"{height}x{width}"
+    stages = f"-{space.cells}" if space.cells > 1 else ""
+    name = f"randwire-{space.nodes}{stages}/{more.name} ({size})"
+
+    def setting(
+        what: str, data: ImageData, share: float, how: Recipe, base: Any = around.base
+    ) -> Setting:
+        network = resnet_network if base is around.resnet else randwire_network
+        return Setting(f"{name}, {what}", data, share, base, how, device, network)
 
     regimes: dict[Regime, Setting] = {
-        "low data": setting("low data", few, shares[0], recipe),
-        "early stopping": setting("early stopping", few, EARLY_STOPPING, early),
+        "low data": setting("low data", images[0], shares[0], recipes.search),
+        "early stopping": setting("early stopping", images[0], EARLY_STOPPING, recipes.early),
     }
-    return Ground(name, space, regimes, setting("all data", more, shares[1], final), **sizes)
+    return Ground(
+        name,
+        scale,
+        named,
+        space,
+        regimes,
+        final=setting("more data", more, shares[1], recipes.final),
+        large=setting("more data, large", more, shares[1], recipes.final, around.large),
+        resnet=setting("more data, ResNet", more, shares[1], recipes.final, around.resnet),
+        evaluations=evaluations,
+        batch_size=batch_size,
+    )
 
 
 @dataclass(frozen=True)
@@ -145,15 +234,19 @@ class Method:
 
     Attributes:
         label: For readers, as in the paper.
-        settings: Of the method, as in a configuration.
+        settings: Of the method, as in a configuration; None if it does not search.
     """
 
     label: str
-    settings: dict[str, Any]
+    settings: dict[str, Any] | None
 
 
-def methods(scale: Scale, evaluations: int) -> list[Method]:
-    """Return the methods of Table 1.
+#: What draws graphs of one kind, always ([Xie2019]'s best), and is the first row of table 6.
+FIXED = Method("RANG-D", None)
+
+
+def methods(scale: Scale, evaluations: int, *, cells: int = 1) -> list[Method]:
+    """Return the methods of Table 1; with a cell for each stage, those of Table 6.
 
     At the paper's scale, GraphPNAS and its rival have the settings of table 8 and section 4.1; else
     those found best on tabular benchmarks, with the explorer and the buffer of section 4.1.
@@ -171,9 +264,15 @@ def methods(scale: Scale, evaluations: int) -> list[Method]:
         quick = {"refit": True, "batch_size": 5, "epochs": 40, "learning_rate": 5e-3}
         loop |= {"update_every": 8, **quick}
         sizes = {"hidden": 24}
+    if cells > 1:
+        sizes["per_cell"] = True
     if scale == "smoke":
         loop |= {"epochs": 1, "update_every": 4}
         sizes = {"hidden": 8, "rounds": 1, "mixtures": 2}
+    ours = Method("GraphPNAS", {"name": "graphpnas", **loop, **sizes})
+    if cells > 1:
+        nago = {"name": "nago", "graphs": "ws", "initial": max(2, evaluations // 4)}
+        return [FIXED, Method("RANG-BO", nago), ours]
     settings = max(2, evaluations // 8)
     random = [
         Method(
@@ -188,100 +287,11 @@ def methods(scale: Scale, evaluations: int) -> list[Method]:
     return [
         *random,
         Method("RNN", rnn),
-        Method("GraphPNAS", {"name": "graphpnas", **loop, **sizes}),
+        ours,
     ]
-
-
-def search(
-    ground: Ground, method: Method, seed: int, folder: Path, *, regime: Regime, tell: Tell
-) -> tuple[Run, Searcher]:
-    """Search, or go on, until the evaluations are spent; return the run and what has learned.
-
-    Raises:
-        ValueError: If the folder has a run of another setting.
-        BlockingIOError: If another process searches in it.
-    """
-    setting = ground.regimes[regime]
-    facts = setting.facts() | {"regime": regime, "method": method.settings}
-    sizes = {"nodes": ground.space.nodes, "evaluations": ground.evaluations, "seed": seed}
-    wanted = {"wirings": _plain(facts | sizes | {"batch_size": ground.batch_size})}
-    place = folder / f"{method.label}-{regime}-seed-{seed}".replace(" ", "-")
-    if (place / "config.toml").exists():
-        run = Run.open(place)
-        if run.config != wanted:
-            raise ValueError(f"{place} is a search of another setting: name another folder")
-    else:
-        run = Run.create(place, wanted)
-    searcher = make_searcher(_config(method), ground.space, rng=stream(seed, "searcher/init"))
-    evaluator = TrainEvaluator(
-        partial(setting.network, preset=setting.skeleton),
-        setting.data,
-        setting.recipe,
-        train_fraction=setting.train_fraction,
-        device=setting.device,
-    )
-    done = run.ledger.count()
-    events = run.execute(
-        ground.space,
-        searcher,
-        evaluator,
-        budget=ground.evaluations,
-        batch_size=ground.batch_size,
-        seed=seed,
-    )
-    with closing(events):
-        for event in events:
-            if isinstance(event, Chunk) and event.status == "evaluated":
-                done += len(event)
-                tell(f"{method.label}, {regime}, seed {seed}: {done}/{ground.evaluations}")
-    return run, searcher
-
-
-def _config(method: Method) -> MethodConfig:
-    parsed = RunConfig.parse({"space": "randwire", "method": method.settings, "evaluator": "train"})
-    return parsed.method
-
-
-def answer(ground: Ground, run: Run, searcher: Searcher, n: int, *, seed: int) -> list[str]:
-    """Return the ``n`` cells that a method answers with, each another.
-
-    A generator, or the best random graph model, is sampled, as for table 1; a method that only
-    keeps what it found, "TopK", answers with the best of that.
-    """
-    rng = stream(seed, "answer")
-
-    def drawn(sample: Callable[[int], ArchitectureBatch]) -> list[str]:
-        found = Fresh(ground.space).fill(n, lambda m: Proposals.of(sample(m), "generator"))
-        return ground.space.to_text(found.archs)
-
-    if isinstance(searcher, Reinforce):
-        policy = searcher.policy
-        return drawn(lambda m: policy.sample(m, rng=rng))
-    if isinstance(searcher, RandomGraphSearch) and searcher.estimator == "best":
-        model = searcher.best_model()
-        return drawn(lambda m: model.sample(m, rng=rng))
-    if isinstance(searcher, ParameterSearch):
-        best = searcher.best(rng=rng)
-        return drawn(lambda m: searcher.draw(best.expand(m, -1), rng=rng))
-    return list(_best_rows(run))[:n]
-
-
-def _best_rows(run: Run) -> Iterator[str]:
-    """Yield the architectures of a run, best first, each once."""
-    rows = [row for row in run.ledger.rows() if row.score is not None]
-    yield from dict.fromkeys(
-        row.arch for row in sorted(rows, key=lambda r: (-(r.score or 0), r.id))
-    )
 
 
 def fully_connected(space: RandWire) -> str:
     """Return the cell in which every node takes all before it: FC in table 2."""
     pairs = ",".join(f"{i}-{j}" for i in range(space.nodes) for j in range(i + 1, space.nodes))
     return ";".join([f"{space.nodes}:{pairs}"] * space.cells)
-
-
-def _plain(value: Any) -> Any:
-    """Return what TOML can express, as it comes back from it."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
