@@ -9,6 +9,7 @@ from netwright.graphs.layout import Layout
 from netwright.spaces.enas import ENAS
 from netwright.spaces.nasbench101 import NASBench101
 from netwright.spaces.nasbench201 import NASBench201
+from netwright.spaces.randwire import RandWire
 from netwright.testing.generators import LAYOUTS, complete_graphs
 
 SPACES = [NASBench101(), NASBench201(), ENAS()]
@@ -65,3 +66,12 @@ def test_a_freed_layout_keeps_its_ends(space):
     archs = space.sample(100, rng=torch.Generator().manual_seed(0))
     assert complete(archs, freed).all()
     assert complete(dag.reverse(archs), freed.reversed()).all()
+
+
+def test_density_is_of_the_pairs_that_may_be_joined():
+    stages = RandWire(4, 3)  # 6 pairs in each of three cells, none between them
+    full = stages.parse([";".join(["4:0-1,0-2,0-3,1-2,1-3,2-3"] * 3), "4:0-1;4:0-1;4:0-1"])
+    assert stages.layout.density(full).tolist() == [1, pytest.approx(1 / 6)]
+    cells = NASBench101()
+    small = cells.parse(["input,conv3x3-bn-relu,output:011001000"])
+    assert cells.layout.density(small).tolist() == [1]

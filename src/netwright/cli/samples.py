@@ -94,8 +94,7 @@ def draw_samples(
     archs = space.simplify(drawn)
     valid = space.is_valid(archs)
     members = archs[valid]
-    nodes = members.num_nodes.double()
-    density = (members.num_edges / (nodes * (nodes - 1) / 2).clamp(min=1)).tolist()
+    density = space.layout.density(members).tolist()
     facts = iter(
         zip(space.to_text(members), hashing.to_hex(space.keys(members)), density, strict=True)
     )

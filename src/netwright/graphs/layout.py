@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from netwright.graphs.batch import ArchitectureBatch
@@ -90,6 +90,17 @@ class Layout:
             for source, target in edges:
                 forced[source, target] = True
         return cls(max_nodes, num_ops, allowed, free, forced, end_op, max_edges, connected)
+
+    def density(self, archs: ArchitectureBatch) -> Float[Tensor, " batch"]:
+        """Return the share of the pairs of nodes that are joined, among those that may be.
+
+        Of a graph smaller than the largest, every pair may be: simplifying it moves nodes.
+        """
+        nodes = archs.num_nodes.double()
+        pairs = (nodes * (nodes - 1) / 2).clamp(
+            min=1, max=max(1, int((self.free | self.forced).sum()))
+        )
+        return archs.num_edges.double() / pairs
 
     def blocks(self) -> list[slice]:
         """Return the runs of nodes that no edge may connect with the nodes before or after.

@@ -130,9 +130,8 @@ def _density(row: Row, space: SearchSpace) -> str:
         arch = space.from_text([row.arch])
     except ValueError:  # reported in place of its drawing
         return ""
-    nodes, edges = int(arch.num_nodes[0]), int(arch.num_edges[0])
-    pairs = max(1, nodes * (nodes - 1) // 2)
-    return f"{words.plural(edges, 'edge')}, {edges / pairs:.0%} of the pairs"
+    edges, share = int(arch.num_edges[0]), float(space.layout.density(arch)[0])
+    return f"{words.plural(edges, 'edge')}, {share:.0%} of the pairs"
 
 
 def _operations(rows: Sequence[Row], space: SearchSpace) -> list[str]:

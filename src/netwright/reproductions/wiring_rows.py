@@ -187,7 +187,7 @@ def _points(label: str, space: SearchSpace, rows: Sequence[Evaluated]) -> list[P
         return []
     archs = space.parse([arch for arch, _ in scored])
     full, _ = space.with_ends(archs)
-    density = archs.num_edges.double() / int(space.layout.free.sum())
+    density = space.layout.density(archs)
     places = (dag.average_path_length(full), dag.clustering_coefficient(full), density)
     return [
         Point(label, path, clustering, 100 * score, dense)
