@@ -30,13 +30,20 @@ TITLES = {
     "fig3": "GraphPNAS, Figure 3: clustering and path length of what generators propose",
     "fig6": "GraphPNAS, Figure 6: the best RandWire cells of each method",
 }
-_GROUND = (
-    "At laptop scale images are halved in size, cells have 16 nodes and networks 8 to 32 channels; "
-    "a search takes 40 candidates, each trained for 8 epochs on 1,000 images and validated on "
-    "3,000 others. The cells that a method answers with are trained anew in the same way (low "
-    "data), and for 10 epochs on 5,000 images, validated on 500 and tested on 5,000 (test "
-    "accuracy). The published rows are of Tiny-ImageNet at 224 x 224, 32 nodes and 320 candidates "
-    "of 300 epochs, and do not compare; `--scale paper` has these settings. "
+_HOW = (
+    "At laptop scale images are halved in size, and networks have {networks} of 16 nodes; a search "
+    "takes 40 candidates, each trained for 5 epochs on 1,000 images and validated on 2,000 others. "
+    "The cells that a method answers with are trained anew in the same way (low data), and for 6 "
+    "epochs on 4,500 images, validated on 500 and tested on 5,000 (test accuracy). The published "
+    "rows are of {published}, and do not compare; `--scale paper` has these settings. "
+)
+_GROUND = _HOW.format(
+    networks="two stages, of 16 and 32 channels, of a cell",
+    published="Tiny-ImageNet at 224 x 224, 32 nodes and 320 candidates of 300 epochs",
+)
+_STAGES = _HOW.format(
+    networks="three stages, of 8, 16 and 32 channels, each with a cell",
+    published="CIFAR-10, 32 nodes and 600 candidates of 100 epochs",
 )
 _SEEDS = (
     "A value is that of a search, so that means, standard deviations and 95 % intervals are over "
@@ -50,14 +57,12 @@ NOTES = {
     "that with the best validation accuracy on more data, and once a larger network of the same "
     "cell. FC: a cell in which every node takes all before it. ResNet-18-like: ResNet-18 with 8 "
     "channels in the first stage at laptop scale.",
-    "table6": _GROUND.replace("The published rows are of Tiny-ImageNet at 224 x 224, 32 nodes and "
-    "320 candidates of 300 epochs", "The published rows are of CIFAR-10, 32 nodes and 600 "
-    "candidates of 100 epochs") + _SEEDS + "Every stage has a cell of its own, and GraphPNAS a "
+    "table6": _STAGES + _SEEDS + "Every stage has a cell of its own, and GraphPNAS a "
     "generator for each, whose log-probabilities add. RANG-D: Watts-Strogatz graphs with k = 4, p "
     "= 0.75, without a search. RANG-BO: Bayesian optimisation of k and p of each stage by expected "
     "improvement, where [Ru2020] has BOHB and multi-objective optimisation.",
-    "table9": _GROUND + _SEEDS + "Early stopping trains every candidate for 3 epochs on 3,200 "
-    "images and validates it on 800, about as many steps as low data. Paths are those from input "
+    "table9": _GROUND + _SEEDS + "Early stopping trains every candidate for 2 epochs on 2,400 "
+    "images and validates it on 600, about as many steps as low data. Paths are those from input "
     "to output, of 8 cells drawn from the generator.",
     "fig3": _GROUND + "Shown is what the generators, not the explorer, proposed in the last 3/8 of "
     "the searches of Table 1 (the paper: 15 of 40 steps). Statistics are of the undirected graph "

@@ -112,7 +112,8 @@ def ground(
     Args:
         scale: "paper": Tiny-ImageNet at 224 x 224, 320 evaluations of 300 epochs, for days on
             GPUs; with a cell for each stage CIFAR-10, 600 evaluations of 100 epochs. "laptop":
-            images of half the size, 16 nodes and few channels. "smoke": seconds.
+            images of half the size, 16 nodes, two stages (or three), few channels. "smoke":
+            seconds.
         data: The images, as `make_data` takes them; Fashion-MNIST where its Debian package puts it
             if None, the digits at smoke scale.
         cells: 1, shared by all stages, or 3, one for each.
@@ -170,15 +171,17 @@ def _smoke(data: str | None, cells: int, device: str) -> Ground:
 
 def _laptop(data: str | None, cells: int, device: str) -> Ground:
     named = data or FASHION
-    more = reduced(make_data(named), train=5_500, test=5_000, rng=stream(0, "reduced"))
+    more = reduced(make_data(named), train=5_000, test=5_000, rng=stream(0, "reduced"))
     more = halved(more) if min(more.train_images.shape[-2:]) >= 28 else more
-    few = reduced(more, train=4_000, test=1_000, rng=stream(0, "few"))
-    skeleton = RandWireSkeleton(((8, 1),), ((8,), (16,), (32,)), (2, 2, 2), head=64)
-    recipe = Recipe(epochs=8, batch_size=64, nesterov=True, label_smoothing=0.1, crop_padding=2)
-    large = replace(skeleton, stages=((16,), (24, 32), (64,)))
+    few = reduced(more, train=3_000, test=1_000, rng=stream(0, "few"))
+    # Small steps, few nodes: on a CPU the time goes into starting operations.
+    stages = ((16,), (32,)) if cells == 1 else ((8,), (16,), (32,))
+    skeleton = RandWireSkeleton(((8, 1),), stages, (2,) * len(stages), head=64)
+    recipe = Recipe(5, 50, nesterov=True, label_smoothing=0.1, crop_padding=2, last_epochs=2)
+    large = replace(skeleton, stages=(*((2 * n,) for (n,) in stages[:-1]), (48, 64)))
     found = _ground(
-        "laptop", named, RandWire(16, cells), (few, more), device, shares=(0.25, 0.9),
-        recipes=_Recipes(recipe, replace(recipe, epochs=3), replace(recipe, epochs=10)),
+        "laptop", named, RandWire(16, cells), (few, more), device, shares=(1 / 3, 0.9),
+        recipes=_Recipes(recipe, replace(recipe, epochs=2), replace(recipe, epochs=6)),
         around=_Skeletons(skeleton, large, ResNetSkeleton(8, large_images=False)),
         evaluations=40, batch_size=8,
     )  # fmt: skip
