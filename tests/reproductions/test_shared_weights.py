@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from netwright.graphs.hashing import to_pairs
-from netwright.reproductions import shared_rows, shared_weights
-from netwright.reproductions.shared_weights import RANDOM, Answer, Done, Job, read, work
+from netwright.reproductions import shared_rows, shared_search, shared_weights
+from netwright.reproductions.shared_search import RANDOM, Answer, Done, Job, read, work
 from netwright.reproductions.trials import Trial
 from netwright.runs.run import Run
 
@@ -64,14 +64,14 @@ def test_an_answer_survives_what_comes_after_it(searched):
 
 def test_another_setting_is_refused(searched, monkeypatch):
     other = replace(searched.ground, batch_size=2)
-    monkeypatch.setattr(shared_weights, "_ground", lambda *_: other)
+    monkeypatch.setattr(shared_search, "_ground", lambda *_: other)
     with pytest.raises(ValueError, match="is a search of another setting"):
         read(searched)
 
 
 def test_random_architectures_are_the_same_for_all(tmp_path):
     on = job(tmp_path).ground
-    one, other = (shared_weights.random_architectures(on) for _ in range(2))
+    one, other = (shared_search.random_architectures(on) for _ in range(2))
     assert torch.equal(on.space.keys(one), on.space.keys(other))
     assert len(set(to_pairs(on.space.keys(one)))) == on.random
     random = job(tmp_path, RANDOM)

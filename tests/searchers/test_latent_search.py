@@ -114,7 +114,7 @@ def test_random_search_and_random_points_of_the_box_do_not_find_it():
 def test_lbfgs_from_the_best_candidates_finds_the_optimum_too():
     options = SETTINGS["box"] | {"pool": 200, "iterations": 20, "warp": "none"}
     reached = [max(searched(make(**options), 60, seed=seed)[0]) for seed in range(2)]
-    assert sum(reached) / 2 >= 0.95
+    assert sum(reached) / 2 >= 0.9  # random points of the box stay below 0.85
 
 
 @pytest.mark.slow

@@ -9,20 +9,20 @@ from typing import Any, cast
 
 from netwright.cli.comparing import compared, line
 from netwright.cli.output import bar, print_json, remark, say
-from netwright.reproductions import shared_rows, shared_weights, wiring_items, wiring_search
+from netwright.reproductions import shared_rows, shared_search, wiring_items, wiring_search
 from netwright.reproductions.outcome import Outcome
 from netwright.reproductions.processes import Task, share_out
 from netwright.reproductions.wirings import Scale
 from netwright.results import Difference, write_results
 
-_SHARED: dict[str, Callable[[Sequence[shared_weights.Done]], Outcome]] = {
+_SHARED: dict[str, Callable[[Sequence[shared_search.Done]], Outcome]] = {
     "table3": shared_rows.table3,
     "fig7": shared_rows.fig7,
 }
 #: Items of RandWire cells and of macro networks.
 ITEMS = tuple(sorted((*wiring_items.ITEMS, *_SHARED), key=lambda name: (name[0] == "f", name)))
 _SEEDS = {"smoke": 2, "laptop": 3, "paper": 3}
-Job = wiring_search.Job | shared_weights.Job
+Job = wiring_search.Job | shared_search.Job
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def _insist(plan: Plan) -> None:
 def _described(plan: Plan, device: str) -> tuple[str, str, list[Job]]:
     """Return title and note of an item, and the jobs that it takes."""
     if plan.item in _SHARED:
-        base = shared_weights.Job(plan.folder, "", 0, plan.scale, plan.data, device)
-        shared: list[Job] = [*shared_weights.jobs(base, plan.seed_list)]
+        base = shared_search.Job(plan.folder, "", 0, plan.scale, plan.data, device)
+        shared: list[Job] = [*shared_search.jobs(base, plan.seed_list)]
         return shared_rows.TITLES[plan.item], shared_rows.NOTES[plan.item], shared
     start = wiring_items.job(plan.folder, plan.scale, data=plan.data, device=device)
     wired: list[Job] = [*wiring_items.jobs(plan.item, start, plan.seed_list)]
@@ -145,7 +145,7 @@ def _chosen(todo: list[Job], only: Sequence[str]) -> list[Job]:
     if not kept:
         known = "; ".join(dict.fromkeys(job.label for job in todo))
         raise ValueError(f"no row has {only[0]!r} in its name: use {known}")
-    always = [job for job in todo if job.label == shared_weights.RANDOM and job not in kept]
+    always = [job for job in todo if job.label == shared_search.RANDOM and job not in kept]
     return always + kept
 
 
@@ -171,12 +171,12 @@ def _in_turn(tasks: Sequence[Task]) -> Generator[tuple[str, int], None, None]:
 def _work(jobs: list[Any]) -> Iterator[int]:
     if isinstance(jobs[0], wiring_search.Job):
         return wiring_search.work(jobs)
-    return shared_weights.work(jobs)
+    return shared_search.work(jobs)
 
 
 def _published(item: str, todo: Sequence[Job]) -> tuple[Outcome, list[Difference]]:
     if item in _SHARED:
-        found = [shared_weights.read(cast(shared_weights.Job, job)) for job in todo]
+        found = [shared_search.read(cast(shared_search.Job, job)) for job in todo]
         return _SHARED[item](found), []
     wired = [wiring_search.read(cast(wiring_search.Job, job)) for job in todo]
     return wiring_items.page(item, wired)

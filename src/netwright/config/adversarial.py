@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from netwright.config.base import Described, SpaceConfig, Strict, merge, named
 from netwright.config.fits import FitConfig, GeneratorConfig, insist_device, insist_options
-from netwright.config.objects import call, make_space
+from netwright.config.loading import call
+from netwright.config.objects import make_space
 from netwright.generators.adversarial import AdversarialFit, AdversarialRecipe, Trainee
 from netwright.generators.base import Generator
 from netwright.generators.critics import Critic

@@ -16,7 +16,8 @@ from pydantic import (
 )
 
 from netwright.config.base import Described, OpenConfig, SpaceConfig, Strict, first_problem, named
-from netwright.config.objects import call, load_object, make_space
+from netwright.config.loading import call, load_object
+from netwright.config.objects import make_space
 from netwright.generators.arch2vec import Arch2Vec
 from netwright.generators.base import Generator, HasLatent
 from netwright.generators.dgmg import dgmg

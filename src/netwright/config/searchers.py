@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from netwright.config.base import CustomConfig, NamedSettings
+from netwright.config.loading import call, load_object
 from netwright.config.methods import (
     adversarial,
     agnet,
@@ -21,7 +22,6 @@ from netwright.config.methods import (
     random,
     random_graphs,
 )
-from netwright.config.objects import call, load_object
 from netwright.runs.fits import FitRun
 from netwright.searchers.base import Searcher
 from netwright.spaces.base import SearchSpace

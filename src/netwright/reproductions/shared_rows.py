@@ -9,7 +9,7 @@ import torch
 from netwright.metrics import kendall_tau
 from netwright.reproductions.extrapolation_charts import cells_svg
 from netwright.reproductions.outcome import Outcome
-from netwright.reproductions.shared_weights import RANDOM, Done
+from netwright.reproductions.shared_search import RANDOM, Done
 from netwright.reproductions.statistics import interval
 from netwright.reproductions.trials import Trial
 from netwright.reproductions.wiring_charts import Dot, dots_svg

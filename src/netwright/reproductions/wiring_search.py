@@ -21,8 +21,8 @@ from netwright.config.searchers import make_searcher
 from netwright.files import write_atomic
 from netwright.generators.random_graph import RandomGraph
 from netwright.graphs.batch import ArchitectureBatch
-from netwright.progress import Chunk
 from netwright.reproductions.experiment import slug
+from netwright.reproductions.searches import executed, opened, result_of
 from netwright.reproductions.trials import Plan, Setting, Trial, carried, said
 from netwright.reproductions.wirings import (
     FIXED,
@@ -141,13 +141,7 @@ def work(jobs: list[Job]) -> Iterator[int]:
 
 def read(job: Job) -> Done:
     """Return what came of a job; what is missing is made up for."""
-    events = _done(job)
-    try:
-        while True:
-            next(events)
-    except StopIteration as end:
-        found: Done = end.value
-        return found
+    return result_of(_done(job))
 
 
 def _done(job: Job) -> Generator[int, None, Done]:
@@ -239,28 +233,9 @@ def search(
             "seed": seed,
         }
     )
-    facts = on.regimes[regime].facts()
-    wanted = json.loads(json.dumps(config.resolved() | {"training": facts}))  # tuples to lists
-    if (place / "config.toml").exists():
-        run = Run.open(place)
-        if run.config != wanted:
-            raise ValueError(f"{place} is a search of another setting: name another folder")
-    else:
-        run = Run.create(place, wanted)
+    run = opened(place, config, training=on.regimes[regime].facts())
     searcher = make_searcher(config.method, on.space, rng=stream(seed, "searcher/init"))
-    yield run.ledger.count()
-    events = run.execute(
-        on.space,
-        searcher,
-        on.evaluator(regime),
-        budget=on.evaluations,
-        batch_size=on.batch_size,
-        seed=seed,
-    )
-    with closing(events):
-        for event in events:
-            if isinstance(event, Chunk) and event.status == "evaluated":
-                yield len(event)
+    yield from executed(run, config, on.space, searcher, on.evaluator(regime))
     return run, searcher
 
 
