@@ -11,7 +11,6 @@ from netwright.report.palette import COLOURS
 from netwright.results import Row
 
 _WIDTH, _HEIGHT = 205.0, 330.0  # of the place for a cell
-_COLUMNS = 4
 _LINE = 15.0  # of text
 _INK, _MUTED, _FRAME = "#1d2733", "#5b6673", "#d5dae0"
 
@@ -31,14 +30,19 @@ class Point(NamedTuple):
 
 
 def cells_svg(
-    archs: ArchitectureBatch, titles: Sequence[Sequence[str]], op_names: Sequence[str]
+    archs: ArchitectureBatch,
+    titles: Sequence[Sequence[str]],
+    op_names: Sequence[str],
+    *,
+    columns: int = 4,
 ) -> str:
-    """Draw cells in rows of four on white, with lines of text above each and a key of colours.
+    """Draw cells in rows on white, with lines of text above each and a key of colours.
 
     Args:
         archs: The cells.
         titles: Lines of text for each.
         op_names: Name of each operation.
+        columns: Cells in a row.
 
     Raises:
         ValueError: If there are no cells, or not as many titles.
@@ -49,17 +53,16 @@ def cells_svg(
     head = _LINE * max(map(len, titles)) + 14
     parts = []
     for i, (each, lines) in enumerate(zip(drawn, titles, strict=True)):
-        x, y = 8 + i % _COLUMNS * _WIDTH, 8 + i // _COLUMNS * _HEIGHT
+        x, y = 8 + i % columns * _WIDTH, 8 + i // columns * _HEIGHT
         parts.append(_framed(each, lines, x, y, head))
-    rows = -(-len(archs) // _COLUMNS)
-    wide, tall = 8 + min(len(archs), _COLUMNS) * _WIDTH, 8 + rows * _HEIGHT
+    rows = -(-len(archs) // columns)
+    wide, tall = 8 + min(len(archs), columns) * _WIDTH, 8 + rows * _HEIGHT
     used = sorted(set(archs.ops[archs.node_mask].tolist()))
-    parts.append(_key([op_names[op] for op in used], op_names, tall + 16))
+    key, end = _key([op_names[op] for op in used], op_names, tall + 16)
+    parts.append(key)
     ground = '<rect width="100%" height="100%" fill="#fff"/>'
     about = f"{len(archs)} cells: " + "; ".join(lines[0] for lines in titles)
-    return svg(
-        f'{ground}<g color="{_INK}">{"".join(parts)}</g>', max(wide, 560.0), tall + 30, about
-    )
+    return svg(f'{ground}<g color="{_INK}">{"".join(parts)}</g>', max(wide, end), tall + 30, about)
 
 
 def scatter_svg(points: Sequence[Point], *, title: str) -> str:
@@ -140,15 +143,15 @@ def _framed(each: Sketch, lines: Sequence[str], x: float, y: float, head: float)
     )
 
 
-def _key(names: Sequence[str], op_names: Sequence[str], y: float) -> str:
-    """Name the colours of operations."""
+def _key(names: Sequence[str], op_names: Sequence[str], y: float) -> tuple[str, float]:
+    """Name the colours of operations; return the text and where it ends."""
     paint, parts, x = colours(op_names), [], 12.0
     for name in names:
         place = f'x="{x:.0f}" y="{y - 10:.0f}" width="12" height="12" rx="3"'
         parts.append(f'<rect {place} fill="{paint[name][0]}"/>')
         parts.append(_words(x + 17, y, label(name), _INK))
         x += 40 + 7 * len(label(name))
-    return "".join(parts)
+    return "".join(parts), x
 
 
 def _words(x: float, y: float, text: str, colour: str, *, bold: bool = False) -> str:

@@ -64,6 +64,7 @@ def topology_svg(points: Sequence[Point], *, title: str) -> str:
             color=alt.Color(
                 "score:Q",
                 title="valid accuracy (%)",
+                legend=alt.Legend(titleLimit=0),
                 scale=alt.Scale(range=list(RAMP), interpolate="rgb", zero=False),
             ),
             column=alt.Column(
@@ -99,11 +100,17 @@ def paths_svg(points: Sequence[Longest], *, title: str) -> str:
         alt.Chart(alt.InlineData([p._asdict() for p in points]), width=480, height=260, title=title)
         .mark_point(filled=True, size=60, opacity=0.85)
         .encode(
-            x=alt.X("path:Q", title="longest path from input to output (edges)", scale=scale),
+            x=alt.X(
+                "path:Q",
+                title="longest path from input to output (edges)",
+                scale=scale,
+                axis=alt.Axis(tickMinStep=1, format="d"),
+            ),
             y=alt.Y("value:Q", title="test accuracy (%)", scale=scale),
             color=alt.Color(
                 "group:N",
                 title="candidates scored by",
+                legend=alt.Legend(titleLimit=0),
                 scale=alt.Scale(domain=names, range=list(COLOURS[: len(names)])),
             ),
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from netwright.graphs import dag
 from netwright.reproductions import wiring_charts as charts
 from netwright.reproductions import wiring_rows as rows_of
-from netwright.reproductions.extrapolation_charts import cells_svg, stacked
+from netwright.reproductions.extrapolation_charts import cells_svg
 from netwright.reproductions.outcome import Outcome
 from netwright.reproductions.wiring_rows import Groups
 from netwright.reproductions.wiring_search import YARDSTICKS, Done, Job, best_rows, methods_of
@@ -181,28 +181,23 @@ def _fig3(groups: Groups) -> Outcome:
 
 
 def _fig6(groups: Groups) -> Outcome:
-    """Draw the best cells of every method, three in a row."""
-    images = []
+    """Draw the best cells of every method, a method in a row."""
+    space = next(iter(groups.values()))[0].job.ground.space
+    best: list[str] = []
+    titles = []
     for label, found in groups.items():
-        space = found[0].job.ground.space
-        score: dict[str, float] = {}
-        for one in found:
-            score |= {row.arch: row.score for row in one.rows if row.score is not None}
         searched = [row for one in found for row in one.rows]
-        texts = list(best_rows(searched))[:_DRAWN]
-        if not texts:
-            continue
-        archs = space.parse(texts)
-        full, names = space.with_ends(archs)
-        edges = archs.num_edges.tolist()
-        titles = [
-            [f"{label}, #{i + 1}", f"{score[text]:.2%} in low data", f"{edges[i]} edges"]
-            for i, text in enumerate(texts)
-        ]
-        images.append(cells_svg(full, titles, names))
+        score = {row.arch: row.score for row in searched if row.score is not None}
+        for i, text in enumerate(list(best_rows(searched))[:_DRAWN]):
+            edges = int(space.parse([text]).num_edges[0])
+            titles.append(
+                [f"{label}, #{i + 1}", f"{score[text]:.2%} in low data", f"{edges} edges"]
+            )
+            best.append(text)
+    full, names = space.with_ends(space.parse(best))
     points, name = _points(groups), _name(groups)
     rows = [row for row in rows_of.topology_rows(name, points) if "dens" in row.metric]
-    chart = stacked(images, TITLES["fig6"]) if images else None
+    chart = cells_svg(full, titles, names, columns=_DRAWN) if best else None
     return Outcome(rows, chart, "The three cells of each method that validated best in low data")
 
 
