@@ -63,8 +63,7 @@ def topology_svg(points: Sequence[Point], *, title: str) -> str:
             y=alt.Y("clustering:Q", title="clustering coefficient", scale=scale),
             color=alt.Color(
                 "score:Q",
-                title="valid accuracy (%)",
-                legend=alt.Legend(titleLimit=0),
+                title="accuracy (%)",
                 scale=alt.Scale(range=list(RAMP), interpolate="rgb", zero=False),
             ),
             column=alt.Column(
@@ -109,8 +108,7 @@ def paths_svg(points: Sequence[Longest], *, title: str) -> str:
             y=alt.Y("value:Q", title="test accuracy (%)", scale=scale),
             color=alt.Color(
                 "group:N",
-                title="candidates scored by",
-                legend=alt.Legend(titleLimit=0),
+                title="scored by",
                 scale=alt.Scale(domain=names, range=list(COLOURS[: len(names)])),
             ),
         )
