@@ -116,7 +116,7 @@ def test_people_see_rows_differences_and_how_to_go_on(run):
             ["reproduce", "graphpnas", "fig2", "--only", "x"],
             "no row has 'x' in its name: use GraphPNAS, paper; ",
         ),
-        (["reproduce", "graphpnas", "table9"], "GraphPNAS has no 'table9'"),
+        (["reproduce", "graphpnas", "table7"], "GraphPNAS has no 'table7'"),
         (["reproduce", "graphpnas", "fig2", "--scale", "huge"], "use laptop, paper, smoke"),
         (["reproduce", "graphpnas", "fig2"], "nasbench101.safetensors: make it with"),
     ],

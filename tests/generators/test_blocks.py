@@ -197,6 +197,7 @@ def test_random_graphs_of_several_cells_are_as_of_one_each(model):
 
 
 class TestConfig:
+    @pytest.mark.slow
     def test_a_generator_for_each_cell(self):
         space = RandWire(4, 3)
         config = GraphPNASConfig(hidden=8, rounds=2, mixtures=2, per_cell=True)
