@@ -99,15 +99,16 @@ def reproduce(
         raise ValueError(f"unknown paper {paper!r}: use graphpnas, svge or gnn2gnn")
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}: use {', '.join(SCALES)}")
+    given = {
+        "seeds": seeds,
+        "first_seed": first_seed,
+        "only": only or None,
+        "scale": None if scale == "laptop" else scale,
+        "set": option or None,
+        "data": data,
+    }
+    options = as_options({name: value for name, value in given.items() if value is not None})
     if paper == "svge":
-        shown = {
-            "seeds": seeds,
-            "first_seed": first_seed,
-            "only": only or None,
-            "scale": None if scale == "laptop" else scale,
-            "set": option or None,
-            "data": data,
-        }
         plan = svge.Plan(
             item,
             svge.scale_of(scale),
@@ -119,7 +120,7 @@ def reproduce(
             run=run,
             data=data,
             out=out,
-            options=as_options({name: value for name, value in shown.items() if value is not None}),
+            options=options,
             quiet=quiet,
         )
         if item == "table3":
@@ -128,14 +129,6 @@ def reproduce(
             svge.reproduce(plan, json=json)
         return
     if paper == "graphpnas" and item in cli_graphpnas.ITEMS:
-        shown = {
-            "seeds": seeds,
-            "first_seed": first_seed,
-            "only": only or None,
-            "scale": None if scale == "laptop" else scale,
-            "set": option or None,
-            "data": data,
-        }
         cli_graphpnas.reproduce(
             cli_graphpnas.Plan(
                 item,
@@ -148,7 +141,7 @@ def reproduce(
                 run=run,
                 out=out,
                 workers=workers,
-                options=as_options({n: value for n, value in shown.items() if value is not None}),
+                options=options,
                 quiet=quiet,
             ),
             json=json,
@@ -161,12 +154,6 @@ def reproduce(
             "--set and --data are for svge, and items of graphpnas that train networks"
         )
     if paper == "gnn2gnn" and item != "search":
-        shown = {
-            "seeds": seeds,
-            "first_seed": first_seed,
-            "only": only or None,
-            "scale": None if scale == "laptop" else scale,
-        }
         cli_gnn2gnn.reproduce(
             item,
             gnn2gnn.scale_of(scale),
@@ -176,7 +163,7 @@ def reproduce(
             tables=tables,
             run=run,
             out=out,
-            options=as_options({name: value for name, value in shown.items() if value is not None}),
+            options=options,
             json=json,
             quiet=quiet,
         )

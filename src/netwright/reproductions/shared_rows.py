@@ -10,10 +10,10 @@ from netwright.metrics import kendall_tau
 from netwright.reproductions.extrapolation_charts import cells_svg
 from netwright.reproductions.outcome import Outcome
 from netwright.reproductions.shared_search import RANDOM, Done
-from netwright.reproductions.statistics import interval
 from netwright.reproductions.trials import Trial
 from netwright.reproductions.wiring_charts import Dot, dots_svg
-from netwright.results import Row, rounded
+from netwright.reproductions.wiring_rows import summary
+from netwright.results import Row
 
 TITLES = {
     "table3": "GraphPNAS, Table 3: macro networks found with shared weights",
@@ -64,7 +64,7 @@ def table3(done: Sequence[Done]) -> Outcome:
     rows = []
     for metric, measure in ((_BEST, _best), (_MEAN, _mean), (_SD, _sd), ("parameters", _size)):
         for label, found in groups.items():
-            rows += _row(benchmark, metric, label, [measure(trials) for trials in found])
+            rows += summary(benchmark, metric, label, [measure(trials) for trials in found])
     for label in dict.fromkeys(one.job.label for one in searched):
         mine = [one for one in searched if one.job.label == label]
         for metric, values in (
@@ -78,8 +78,8 @@ def table3(done: Sequence[Done]) -> Outcome:
             ]),
         ):  # fmt: skip
             n = random.job.ground.random
-            rows += _row(benchmark, metric.replace("30", str(n)), label, values)
-    rows += _row(
+            rows += summary(benchmark, metric.replace("30", str(n)), label, values)
+    rows += summary(
         benchmark, "test error of all samples, short training, mean", RANDOM, _errors(random.short)
     )
     chart = dots_svg(dots, title=benchmark, quantity="test error (%)") if dots else None
@@ -107,9 +107,9 @@ def fig7(done: Sequence[Done]) -> Outcome:
         edges = int(space.parse([arch]).num_edges[0])
         skips = edges - (space.layout.max_nodes - 1)
         titles.append([label, f"test error {1 - trial.test:.2%}", f"{skips} skip connections"])
-        rows += _row(benchmark, "test error", label, [100 * (1 - trial.test)])
-        rows += _row(benchmark, "skip connections", label, [float(skips)])
-        rows += _row(benchmark, "parameters", label, [trial.parameters])
+        rows += summary(benchmark, "test error", label, [100 * (1 - trial.test)])
+        rows += summary(benchmark, "skip connections", label, [float(skips)])
+        rows += summary(benchmark, "parameters", label, [trial.parameters])
     chart = cells_svg(space.parse(texts), titles, space.op_names) if texts else None
     return Outcome(rows, chart, "The network of each method that validated best")
 
@@ -165,13 +165,3 @@ def _tau(one: Done, random: Done) -> float:
 def _bias(one: Done) -> float:
     gains = {name: after - before for name, (before, after) in one.answer.bias.items()}
     return 100 * (gains["trained"] - gains["others"])
-
-
-def _row(benchmark: str, metric: str, label: str, values: Sequence[float]) -> list[Row]:
-    """Summarise the values that there are."""
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
-        return []
-    ends = None if metric == "parameters" else interval(known)
-    low, high = (None, None) if ends is None else map(rounded, ends)
-    return [Row.of(benchmark, metric, known, method=label, low=low, high=high)]

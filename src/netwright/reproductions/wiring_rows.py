@@ -55,6 +55,7 @@ _TABLE9 = {  # final accuracy, average and longest path
 }
 
 Groups = dict[str, list[Done]]
+_Measures = list[tuple[str, Callable[[Done], float]]]
 
 
 def samples_rows(groups: Groups) -> list[Row]:
@@ -62,7 +63,7 @@ def samples_rows(groups: Groups) -> list[Row]:
 
     A value of a row is that of one seed; the mean and the standard deviation are over seeds.
     """
-    measures: list[tuple[str, Callable[[Done], float]]] = [
+    measures: _Measures = [
         ("test accuracy, mean of the samples", lambda d: 100 * _mean(d.more, "test")),
         ("test accuracy, sd of the samples", lambda d: 100 * _sd(d.more, "test")),
         ("test accuracy, best of the samples", lambda d: 100 * _best(d.more)),
@@ -73,11 +74,7 @@ def samples_rows(groups: Groups) -> list[Row]:
         ("parameters", lambda d: _mean(d.more, "parameters")),
         ("search cost (minutes of training)", lambda d: _cost(d) / 60),
     ]
-    rows = []
-    for metric, measure in measures:
-        for label, found in groups.items():
-            rows += _row(_name(found), metric, label, [measure(done) for done in found])
-    return rows
+    return _measured(groups, measures)
 
 
 def against(groups: Groups, baseline: str, metric: str = "test accuracy") -> list[Difference]:
@@ -121,31 +118,27 @@ def best_rows(groups: Groups) -> list[Row]:
             ("test accuracy, top 5", [100 * _top5(done) for done in found]),
             ("parameters", [_mean(done.best, "parameters") for done in found]),
         ):
-            rows += _row(benchmark, metric, name, values)
+            rows += summary(benchmark, metric, name, values)
         large = [done.large for done in found]
         tested, sizes = (
             [_mean(trials, what) for trials in large] for what in ("test", "parameters")
         )
-        rows += _row(benchmark, "test accuracy", f"{name}, large", [100 * t for t in tested])
-        rows += _row(benchmark, "parameters", f"{name}, large", sizes)
+        rows += summary(benchmark, "test accuracy", f"{name}, large", [100 * t for t in tested])
+        rows += summary(benchmark, "parameters", f"{name}, large", sizes)
     order = ["test accuracy", "test accuracy, sd of trainings", "test accuracy, top 5"]
     return sorted(rows, key=lambda row: [*order, "parameters"].index(row.metric))
 
 
 def regime_rows(groups: Groups) -> list[Row]:
     """Return what searches by different evaluators came to (table 9)."""
-    measures: list[tuple[str, Callable[[Done], float]]] = [
+    measures: _Measures = [
         ("test accuracy, mean of the samples", lambda d: 100 * _mean(d.more, "test")),
         ("average path", lambda d: _paths(d, dag.mean_path)),
         ("longest path", lambda d: _paths(d, dag.longest_path)),
         ("edges", lambda d: float(d.job.ground.space.parse(d.archs).num_edges.double().mean())),
         ("search cost (minutes of training)", lambda d: _cost(d) / 60),
     ]
-    rows = []
-    for metric, measure in measures:
-        for label, found in groups.items():
-            rows += _row(_name(found), metric, label, [measure(done) for done in found])
-    return rows
+    return _measured(groups, measures)
 
 
 class Point(NamedTuple):
@@ -212,7 +205,7 @@ def topology_rows(benchmark: str, points: Sequence[Point]) -> list[Row]:
                 [100.0 * (point.density > DENSE) for point in mine],
             ),
         ):
-            rows += _row(benchmark, metric, label, values)
+            rows += summary(benchmark, metric, label, values)
     return sorted(rows, key=lambda row: row.metric)
 
 
@@ -249,8 +242,17 @@ def quoted_rows(item: str) -> list[Row]:
     return sorted(rows, key=lambda r: r.metric != rows[0].metric)
 
 
-def _row(benchmark: str, metric: str, label: str, values: Sequence[float]) -> list[Row]:
-    """Summarise the values that there are."""
+def _measured(groups: Groups, measures: _Measures) -> list[Row]:
+    """Return a row for each measure and method, a value for each seed."""
+    rows = []
+    for metric, measure in measures:
+        for label, found in groups.items():
+            rows += summary(_name(found), metric, label, [measure(done) for done in found])
+    return rows
+
+
+def summary(benchmark: str, metric: str, label: str, values: Sequence[float]) -> list[Row]:
+    """Return the row of the values that are finite; none if there are none."""
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return []
