@@ -159,6 +159,7 @@ def test_rows_of_samples(monkeypatch):
     assert (mean.mean, mean.sd, mean.n) == (pytest.approx(30), pytest.approx(0, abs=1e-6), 2)
     spread = rows["test accuracy, sd of the samples", "RNN"]
     assert spread.mean == pytest.approx(100 * math.sqrt(0.02) / 2, rel=1e-5)
+    assert (mean.low, mean.high) != (None, None) == (spread.low, spread.high)
     best = rows["test accuracy, best of the samples", "GraphPNAS"]
     assert best.mean == pytest.approx(55)  # best by validation is worst in the test here
     assert ("search cost (minutes of training)", "RNN") not in rows  # nothing was searched

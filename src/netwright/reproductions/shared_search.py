@@ -26,7 +26,7 @@ from netwright.graphs.batch import ArchitectureBatch
 from netwright.reproductions.experiment import slug
 from netwright.reproductions.searches import executed, opened, result_of
 from netwright.reproductions.shared_weights import DENSITY, Ground, ground, layers_of, methods
-from netwright.reproductions.trials import Plan, Setting, Trial, carried
+from netwright.reproductions.trials import Plan, Setting, Trial, counted
 from netwright.reproductions.wirings import Scale
 from netwright.rng import stream
 from netwright.runs.ledger import Row
@@ -149,11 +149,7 @@ def _done(job: Job) -> Generator[int, None, Done]:
 
     def trained(setting: Setting, name: str, archs: list[str]) -> Generator[int, None, list[Trial]]:
         plans = [Plan(job.label, arch, job.seed) for arch in archs]
-        found = []
-        for trial, _ in carried(plans, setting, on.space, job.place / name):
-            found.append(trial)
-            yield 1
-        return found
+        return counted(plans, setting, on.space, job.place / name)
 
     if job.label == RANDOM:
         archs = on.space.to_text(random_architectures(on))

@@ -7,7 +7,7 @@ result one small file; what the network says of every test image may stand besid
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -238,6 +238,22 @@ def carried(
                     write_atomic(path.with_suffix(".safetensors"), content)
                 write_atomic(path, json.dumps(_plain(asdict(trial) | {"arch": plan.arch})) + "\n")
             yield _read(path), fresh
+
+
+def counted(
+    plans: Sequence[Plan],
+    setting: Setting,
+    space: SearchSpace,
+    folder: Path,
+    *,
+    keep: bool = False,
+) -> Generator[int, None, list[Trial]]:
+    """Carry out trainings as `carried` does; yield 1 for each, and return what came of all."""
+    found = []
+    for trial, _ in carried(plans, setting, space, folder, keep=keep):
+        found.append(trial)
+        yield 1
+    return found
 
 
 def said(plan: Plan, space: SearchSpace, folder: Path) -> Float[Tensor, "image class"]:

@@ -257,15 +257,15 @@ def summary(benchmark: str, metric: str, label: str, values: Sequence[float]) ->
     if not known:
         return []
     low, high = interval(known) or (None, None)
-    counted = metric == "parameters"
+    bare = metric == "parameters" or ", sd" in metric  # no interval: Student's t is of means
     return [
         Row.of(
             benchmark,
             metric,
             known,
             method=label,
-            low=None if low is None or counted else rounded(low),
-            high=None if high is None or counted else rounded(high),
+            low=None if low is None or bare else rounded(low),
+            high=None if high is None or bare else rounded(high),
         )
     ]
 

@@ -23,7 +23,7 @@ from netwright.generators.random_graph import RandomGraph
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.reproductions.experiment import slug
 from netwright.reproductions.searches import executed, opened, result_of
-from netwright.reproductions.trials import Plan, Setting, Trial, carried, said
+from netwright.reproductions.trials import Plan, Setting, Trial, counted, said
 from netwright.reproductions.wirings import (
     FIXED,
     Ground,
@@ -150,11 +150,7 @@ def _done(job: Job) -> Generator[int, None, Done]:
     def trained(
         setting: Setting, name: str, plans: list[Plan]
     ) -> Generator[int, None, list[Trial]]:
-        found = []
-        for trial, _ in carried(plans, setting, space, job.place / name, keep=True):
-            found.append(trial)
-            yield 1
-        return found
+        return counted(plans, setting, space, job.place / name, keep=True)
 
     if job.label in (DENSE, RESNET):
         arch = fully_connected(space)
