@@ -132,7 +132,7 @@ def _described(plan: Plan, device: str) -> tuple[str, str, list[Job]]:
         base = shared_search.Job(plan.folder, "", 0, plan.scale, plan.data, device)
         shared: list[Job] = [*shared_search.jobs(base, plan.seed_list)]
         return shared_rows.TITLES[plan.item], shared_rows.NOTES[plan.item], shared
-    start = wiring_items.job(plan.folder, plan.scale, data=plan.data, device=device)
+    start = wiring_search.Job(plan.folder, "", 0, plan.scale, plan.data, device=device)
     wired: list[Job] = [*wiring_items.jobs(plan.item, start, plan.seed_list)]
     return wiring_items.TITLES[plan.item], wiring_items.NOTES[plan.item], wired
 

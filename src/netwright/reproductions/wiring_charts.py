@@ -120,6 +120,8 @@ def _drawn(chart: Any) -> str:
     """Give a chart the look of all charts of results, and draw it."""
     import vl_convert
 
-    look: dict[str, Any] = {"background": "white", "font": "sans-serif"}
+    # Browsers set the legend at the right in a wider font than the one that is measured here.
+    room = {"left": 5, "top": 5, "bottom": 5, "right": 30}
+    look: dict[str, Any] = {"background": "white", "font": "sans-serif", "padding": room}
     styled = chart.configure(**look, axis={"gridColor": "#e5e5e5", "domain": False})
     return str(vl_convert.vegalite_to_svg(styled.to_dict()))

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from netwright.graphs import dag
@@ -210,8 +209,3 @@ _PAGES: dict[str, Callable[[Groups], Outcome]] = {
     "fig6": _fig6,
 }
 ITEMS = tuple(_PAGES)
-
-
-def job(folder: Path, scale: str, **options: object) -> Job:
-    """Return what the jobs of an item have in common."""
-    return Job(folder, OURS, 0, scale, **options)  # type: ignore[arg-type]
