@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.evaluation import Evaluation
+from netwright.evaluators.layout import channels_last
 from netwright.evaluators.training import TrainingFailed, resolve_device
 from netwright.graphs import hashing
 from netwright.graphs.batch import ArchitectureBatch
@@ -136,7 +137,7 @@ class SupernetEvaluator:
         self._train, self._valid = train.to(self._device), valid.to(self._device)
         with scoped(stream(split_seed, "supernet")):
             self.supernet = make(in_channels=data.channels, num_classes=data.num_classes)
-        self.supernet.to(self._device)
+        channels_last(self.supernet, self._device)
         self._optimiser = torch.optim.SGD(
             self.supernet.parameters(),
             lr=self.recipe.learning_rate,
@@ -250,6 +251,6 @@ class SupernetEvaluator:
         self._optimiser.state.clear()
         for name, parameter in self.supernet.named_parameters():
             if name in state["momentum"]:
-                buffer = state["momentum"][name].to(self._device, copy=True)
+                buffer = torch.empty_like(parameter).copy_(state["momentum"][name])
                 self._optimiser.state[parameter] = {"momentum_buffer": buffer}
         self._lately = set(hashing.to_pairs(state["lately"]))

@@ -21,10 +21,10 @@ TITLES = {
 }
 _HOW = (
     "Macro networks of 12 layers. At laptop scale images are halved in size, the shared weights "
-    "have 12 channels and learn 4,000 images for 40 epochs, each followed by scores of 20 "
-    "architectures on 1,000 others; networks have 8 channels (large: 12) and separable "
+    "have 16 channels and learn 4,000 images for 40 epochs, each followed by scores of 20 "
+    "architectures on 1,000 others; networks have 8 channels (large: 16) and separable "
     "convolutions. Of 8 samples of the generator, trained for 5 epochs by themselves, the 4 with "
-    "the best validation accuracy are trained for 15 and tested on 5,000 images. Both generators "
+    "the best validation accuracy are trained for 10 and tested on 5,000 images. Both generators "
     "have the loop, the explorer and the buffer (best 20 %) of GraphPNAS. Deviations from the "
     "paper, whose published rows do not compare with laptop scale: scores and choices are by "
     "validation images, not by the test set. `--scale paper` has the paper's settings. "

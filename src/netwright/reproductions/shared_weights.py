@@ -118,11 +118,13 @@ def ground(scale: Scale, data: str | None = None, *, device: str = "auto") -> Gr
         named, space = data or FASHION, ENAS(12)
         images = reduced(make_data(named), train=5_000, test=5_000, rng=stream(0, "reduced"))
         images = halved(images) if min(images.train_images.shape[-2:]) >= 28 else images
-        recipe = SupernetRecipe(epochs=40, epochs_per_step=1, batch_size=100, crop_padding=2)
-        sizes = {"evaluations": 800, "batch_size": 20, "channels": 12}
+        recipe = SupernetRecipe(
+            epochs=40, epochs_per_step=1, batch_size=100, crop_padding=2, valid_batch_size=250
+        )
+        sizes = {"evaluations": 800, "batch_size": 20, "channels": 16}
         how = Recipe(batch_size=64, nesterov=True, label_smoothing=0.1, crop_padding=2)
-        recipes, share = (replace(how, epochs=5), replace(how, epochs=15)), 0.8
-        skeletons = (_small(8), _small(12))
+        recipes, share = (replace(how, epochs=5), replace(how, epochs=10)), 0.8
+        skeletons = (_small(8), _small(16))
     else:
         named, space = data or "digits", ENAS(3)
         images = reduced(make_data(named), train=120, test=40, rng=stream(0, "reduced"))
