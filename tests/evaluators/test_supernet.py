@@ -57,6 +57,18 @@ def test_it_learns():
     assert after > 0.85 > 0.75 > before
 
 
+def test_the_order_of_the_images_does_not_matter():
+    """Folders of images hold a class after another; statistics of one class would mislead."""
+    data = stripes(200)
+    order = data.train_labels.argsort(stable=True)
+    ordered = replace(
+        data, train_images=data.train_images[order], train_labels=data.train_labels[order]
+    )
+    recipe = replace(RECIPE, epochs_per_step=40, epochs=40, valid_batch_size=25)
+    evaluator = trained(supernet(recipe, data=ordered))
+    assert evaluator(archs(8), rngs=[stream(0, "x")] * 8).score.mean() > 0.85
+
+
 def test_the_score_is_the_share_of_right_answers():
     for statistics in ("running", "batch"):
         evaluator = trained(supernet(replace(RECIPE, statistics=statistics, valid_batch_size=99)))

@@ -109,7 +109,7 @@ class SupernetEvaluator:
         data: What they learn.
         recipe: How.
         train_fraction: Share of each class of the training images to train on; the rest validates.
-        split_seed: Which split it is, and which initial weights.
+        split_seed: Which split it is, which initial weights, and in which order images validate.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
 
     Attributes:
@@ -132,6 +132,8 @@ class SupernetEvaluator:
         train, valid = stratified_split(
             data.train_labels, train_fraction, rng=stream(split_seed, "split")
         )
+        # Files may hold a class after another, and a batch of one class has statistics of its own.
+        valid = valid[torch.randperm(len(valid), generator=stream(split_seed, "validation order"))]
         self._device = resolve_device(device)
         self._data = data.to(self._device)
         self._train, self._valid = train.to(self._device), valid.to(self._device)
