@@ -121,6 +121,8 @@ def test_rows_of_table3(tmp_path):
     assert rows["test error, sd", "RNN"] == pytest.approx(100 * math.sqrt(0.02), rel=1e-5)
     tau = "kendall tau of shared weights, 4 random architectures"
     assert (rows[tau, "RNN"], rows[tau, "GraphPNAS"]) == (-1, 1)
+    limit = "kendall tau of validation and test, 4 random architectures"
+    assert rows[limit, RANDOM] == 1
     bias = "bias of what was just trained with (points)"
     assert rows[bias, "RNN"] == pytest.approx(3)
     assert rows[bias, "GraphPNAS"] == 0

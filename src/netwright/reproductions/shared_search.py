@@ -89,8 +89,9 @@ class Answer(NamedTuple):
     Attributes:
         archs: Its samples.
         random: The scores of the random architectures.
-        bias: Mean scores of samples before and after the weights were trained with some of them:
-            of those, "trained", and of as many "others".
+        bias: Mean scores of samples before and after the weights were trained with some of them at
+            the learning rate of the middle of the search: of those, "trained", and of as many
+            "others".
     """
 
     archs: list[str]
@@ -220,6 +221,8 @@ def _answer(on: Ground, searcher: Reinforce, evaluator: SupernetEvaluator, *, se
     groups = {"trained": both[:half], "others": both[half:]}
     before = {name: statistics.fmean(scores(group)) for name, group in groups.items()}
     order = torch.arange(evaluator.train_size) % max(1, half)
+    state = evaluator.state_dict()  # in the end the learning rate is too small to show anything
+    evaluator.load_state_dict(state | {"steps": state["steps"] // 2})
     evaluator.train(groups["trained"][order], rng=stream(seed, "answer/train"))
     bias = {name: [before[name], statistics.fmean(scores(group))] for name, group in groups.items()}
     return Answer(archs, random, bias)
