@@ -49,12 +49,12 @@ def test_sizes():
 
 
 def test_it_learns():
-    recipe = replace(RECIPE, epochs_per_step=10, epochs=40)
+    recipe = replace(RECIPE, epochs_per_step=20, epochs=80)
     evaluator = supernet(recipe, data=stripes(200), train_fraction=0.5)
     before = evaluator(archs(8), rngs=[stream(0, "x")] * 8).score.mean()
     trained(evaluator, 4)
     after = evaluator(archs(8), rngs=[stream(0, "x")] * 8).score.mean()
-    assert after > 0.85 > 0.75 > before
+    assert after > 0.9 > 0.75 > before
 
 
 def test_the_order_of_the_images_does_not_matter():
