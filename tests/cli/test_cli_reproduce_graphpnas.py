@@ -34,6 +34,10 @@ def test_rows_are_chosen_and_found_again(run, tmp_path):
     assert (tmp_path / "runs/graphpnas-randwire-smoke").is_dir()
     again = reproduced(run, tmp_path, "table1", *more)  # all is on disk, its seconds too
     assert again["rows"] == found["rows"]
+    _, _, err = run("reproduce", "graphpnas", "table1", "--out", "r", *SMOKE, *more)
+    progress = [line for line in err.splitlines() if "trainings and scores" in line]
+    assert progress
+    assert not any("left" in line for line in progress)  # no pace of what was not worked for
     shown = run("report", *list(tmp_path.glob("runs/*/*/er-topk*/search")), "--out", "page.html")
     assert shown[0] == 0, shown
     assert "ER-TopK" in (tmp_path / "r.svg").read_text()

@@ -24,11 +24,17 @@ def job(folder, label="GraphPNAS", **more):
     return Job(folder, label, 0, "smoke", device="cpu", **more)
 
 
+def came(jobs):
+    return sum(event.number for event in work(jobs))
+
+
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     one = job(tmp_path_factory.mktemp("wirings"), "ER-TopK", again=True)
     assert one.size == 8 + 2 * 2 + 2
-    assert sum(work([one])) == one.size + 1  # the first of the best one's trainings is there
+    events = list(work([one]))
+    assert sum(event.number for event in events if event.fresh) == one.size
+    assert sum(event.number for event in events) == one.size + 1  # the best one's first training
     return one
 
 
@@ -53,6 +59,12 @@ def check_answer(one, monkeypatch):
     assert torch.allclose(found.said(0).exp().sum(dim=1), torch.ones(()))
 
 
+def test_what_was_there_is_not_fresh(searched):
+    events = [event for event in work([searched]) if event.number]
+    assert sum(event.number for event in events) == searched.size + 1
+    assert not any(event.fresh for event in events)
+
+
 def test_a_search_and_its_answer(searched, monkeypatch):
     check_answer(searched, monkeypatch)
 
@@ -61,7 +73,7 @@ def test_a_search_and_its_answer(searched, monkeypatch):
 @pytest.mark.parametrize("label", LABELS[1:])
 def test_every_search_and_its_answer(tmp_path, label, monkeypatch):
     one = job(tmp_path, label)
-    assert sum(work([one])) == one.size
+    assert came([one]) == one.size
     check_answer(one, monkeypatch)
 
 
@@ -96,14 +108,14 @@ def test_another_setting_is_refused(searched, monkeypatch):
 def test_yardsticks(tmp_path):
     for label in (DENSE, RESNET):
         one = job(tmp_path, label)
-        assert sum(work([one])) == one.size == 1
+        assert came([one]) == one.size == 1
         (trial,) = read(one).more
         assert trial.error is None
 
 
 def test_the_fixed_model_does_not_search(tmp_path):
     one = job(tmp_path, "RANG-D", cells=3)
-    assert sum(work([one])) == one.size
+    assert came([one]) == one.size
     found = read(one)
     assert found.rows == []
     assert not (one.place / "search").exists()
@@ -197,7 +209,7 @@ def test_what_generators_proposed_late(tmp_path):
 @pytest.mark.parametrize("item", wiring_items.ITEMS)
 def test_items(tmp_path, item):
     todo = wiring_items.jobs(item, job(tmp_path), [0, 1])
-    assert sum(work(todo)) >= len(todo)
+    assert came(todo) >= len(todo)
     page = wiring_items.page(item, [read(one) for one in todo])
     assert page.outcome.chart.startswith("<svg")
     assert all(math.isfinite(row.mean) for row in page.outcome.rows)

@@ -11,7 +11,7 @@ from netwright.cli.comparing import compared, line
 from netwright.cli.output import bar, print_json, remark, say
 from netwright.reproductions import shared_rows, shared_search, wiring_items, wiring_search
 from netwright.reproductions.outcome import Outcome
-from netwright.reproductions.processes import Task, share_out
+from netwright.reproductions.processes import Came, Task, share_out
 from netwright.reproductions.wirings import Scale
 from netwright.results import Difference, write_results
 
@@ -157,18 +157,20 @@ def _carry(todo: Sequence[Job], plan: Plan) -> None:
     events = share_out(tasks, _work, min(plan.workers, len(tasks))) if shared else _in_turn(tasks)
     with closing(events), bar(sum(sizes), "trainings and scores", quiet=plan.quiet) as progress:
         done = 0
-        for what, fresh in events:
-            done += fresh
+        for what, came in events:
+            done += came.number
+            if not came.fresh:
+                progress.first += came.number
             progress.update(min(done, sum(sizes)), what)
 
 
-def _in_turn(tasks: Sequence[Task]) -> Generator[tuple[str, int], None, None]:
+def _in_turn(tasks: Sequence[Task]) -> Generator[tuple[str, Came], None, None]:
     for task in tasks:
-        for fresh in _work(task.searches):
-            yield task.what, fresh
+        for came in _work(task.searches):
+            yield task.what, came
 
 
-def _work(jobs: list[Any]) -> Iterator[int]:
+def _work(jobs: list[Any]) -> Iterator[Came]:
     if isinstance(jobs[0], wiring_search.Job):
         return wiring_search.work(jobs)
     return shared_search.work(jobs)

@@ -5,10 +5,11 @@ import os
 import queue
 from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
+_Event = TypeVar("_Event")
 _POLL = 1.0  # seconds after which it is seen that a worker has died
 
 
@@ -24,20 +25,32 @@ class Task(NamedTuple):
     searches: list[Any]
 
 
+class Came(NamedTuple):
+    """Results that have come in.
+
+    Attributes:
+        number: How many.
+        fresh: Whether they were worked for; not so those that an earlier life had come to.
+    """
+
+    number: int
+    fresh: bool
+
+
 def share_out(
-    tasks: Sequence[Task], work: Callable[[list[Any]], Iterator[int]], workers: int
-) -> Generator[tuple[str, int], None, None]:
+    tasks: Sequence[Task], work: Callable[[list[Any]], Iterator[_Event]], workers: int
+) -> Generator[tuple[str, _Event], None, None]:
     """Work on tasks in processes, each taking the next one when it is through with its last.
 
     A process has its share of this one's threads. Closing the iterator ends the processes.
 
     Args:
         tasks: In the order in which they are begun.
-        work: Works on the searches of a task, yielding how many evaluations have come in.
+        work: Works on the searches of a task, yielding what has come in.
         workers: Number of processes.
 
     Yields:
-        Which task, and how many evaluations have come in.
+        Which task, and what has come in.
 
     Raises:
         RuntimeError: If a process was killed.
@@ -89,7 +102,7 @@ def _insist_alive(crew: Sequence[BaseProcess]) -> None:
 
 def _serve(
     tasks: Sequence[Task],
-    work: Callable[[list[Any]], Iterator[int]],
+    work: Callable[[list[Any]], Iterator[Any]],
     waiting: Any,
     events: Any,
     threads: int,
@@ -101,8 +114,8 @@ def _serve(
     try:
         while (i := waiting.get()) is not None:
             what = tasks[i].what
-            for fresh in work(tasks[i].searches):
-                events.put((what, fresh))
+            for event in work(tasks[i].searches):
+                events.put((what, event))
                 if os.getppid() != parent:  # it was killed, and nobody listens any more
                     return
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from netwright.config.schema import RunConfig
 from netwright.evaluation import Evaluator, TrainableEvaluator
 from netwright.progress import Chunk
+from netwright.reproductions.processes import Came
 from netwright.runs.run import Run
 from netwright.searchers.base import Searcher
 from netwright.spaces.base import SearchSpace
@@ -42,8 +43,8 @@ def executed(
     space: SearchSpace,
     searcher: Searcher,
     evaluator: Evaluator | TrainableEvaluator,
-) -> Generator[int, None, None]:
-    """Search, or go on, until the budget is spent; yield how many evaluations have come in.
+) -> Generator[Came, None, None]:
+    """Search, or go on, until the budget is spent; yield the evaluations that have come in.
 
     Those of earlier lives come first. The searcher, and an evaluator that learns, are in the end as
     the search has left them.
@@ -51,7 +52,7 @@ def executed(
     Raises:
         BlockingIOError: If another process searches in the folder.
     """
-    yield run.ledger.count()
+    yield Came(run.ledger.count(), fresh=False)
     events = run.execute(
         space,
         searcher,
@@ -63,10 +64,10 @@ def executed(
     with closing(events):
         for event in events:
             if isinstance(event, Chunk) and event.status == "evaluated":
-                yield len(event)
+                yield Came(len(event), fresh=True)
 
 
-def result_of(events: Generator[int, None, _Result]) -> _Result:
+def result_of(events: Generator[Any, None, _Result]) -> _Result:
     """Run a generator to its end, and return what it returns."""
     try:
         while True:

@@ -24,6 +24,7 @@ from netwright.files import write_atomic
 from netwright.generators.random_graph import RandomGraph
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.reproductions.experiment import slug
+from netwright.reproductions.processes import Came
 from netwright.reproductions.searches import executed, opened, result_of
 from netwright.reproductions.shared_weights import DENSITY, Ground, ground, layers_of, methods
 from netwright.reproductions.trials import Plan, Setting, Trial, counted
@@ -128,8 +129,8 @@ def jobs(base: Job, seeds: Any) -> list[Job]:
     return [random, *(replace(base, label=name, seed=seed) for name in names for seed in seeds)]
 
 
-def work(todo: list[Job]) -> Iterator[int]:
-    """Do all that jobs take, as far as it is not on disk; yield 1 for each score and training.
+def work(todo: list[Job]) -> Iterator[Came]:
+    """Do all that jobs take, as far as it is not on disk; yield scores and trainings as they come.
 
     Raises:
         ValueError: If a folder holds work of another setting.
@@ -145,10 +146,12 @@ def read(job: Job) -> Done:
     return result_of(_done(job))
 
 
-def _done(job: Job) -> Generator[int, None, Done]:
+def _done(job: Job) -> Generator[Came, None, Done]:
     on = job.ground
 
-    def trained(setting: Setting, name: str, archs: list[str]) -> Generator[int, None, list[Trial]]:
+    def trained(
+        setting: Setting, name: str, archs: list[str]
+    ) -> Generator[Came, None, list[Trial]]:
         plans = [Plan(job.label, arch, job.seed) for arch in archs]
         return counted(plans, setting, on.space, job.place / name)
 
@@ -176,7 +179,7 @@ def random_architectures(on: Ground) -> ArchitectureBatch:
     return drawn.archs
 
 
-def _answered(job: Job) -> Generator[int, None, tuple[Answer, list[Row]]]:
+def _answered(job: Job) -> Generator[Came, None, tuple[Answer, list[Row]]]:
     """Search, or go on; return the answer, as given before if it was, and the scores."""
     on, path = job.ground, job.place / "answer.json"
     options = {"scale": on.scale, "data": on.data}
@@ -192,7 +195,7 @@ def _answered(job: Job) -> Generator[int, None, tuple[Answer, list[Row]]]:
     )
     run = opened(job.place / "search", config)
     if path.exists():
-        yield on.evaluations
+        yield Came(on.evaluations, fresh=False)
         return Answer(**json.loads(path.read_text(encoding="utf-8"))), run.ledger.rows()
     searcher = make_searcher(config.method, on.space, rng=stream(job.seed, "searcher/init"))
     assert isinstance(searcher, Reinforce)

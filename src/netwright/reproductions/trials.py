@@ -29,6 +29,7 @@ from netwright.networks.nasbench101 import nasbench101_network
 from netwright.networks.randwire import RandWireSkeleton
 from netwright.networks.resnet import ResNetSkeleton
 from netwright.networks.skeleton import Skeleton
+from netwright.reproductions.processes import Came
 from netwright.rng import stream
 from netwright.spaces.base import SearchSpace
 
@@ -247,12 +248,12 @@ def counted(
     folder: Path,
     *,
     keep: bool = False,
-) -> Generator[int, None, list[Trial]]:
-    """Carry out trainings as `carried` does; yield 1 for each, and return what came of all."""
+) -> Generator[Came, None, list[Trial]]:
+    """Carry out trainings as `carried` does; yield that each came, and return what came of all."""
     found = []
-    for trial, _ in carried(plans, setting, space, folder, keep=keep):
+    for trial, fresh in carried(plans, setting, space, folder, keep=keep):
         found.append(trial)
-        yield 1
+        yield Came(1, fresh)
     return found
 
 

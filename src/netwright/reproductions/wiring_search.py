@@ -22,6 +22,7 @@ from netwright.files import write_atomic
 from netwright.generators.random_graph import RandomGraph
 from netwright.graphs.batch import ArchitectureBatch
 from netwright.reproductions.experiment import slug
+from netwright.reproductions.processes import Came
 from netwright.reproductions.searches import executed, opened, result_of
 from netwright.reproductions.trials import Plan, Setting, Trial, counted, said
 from netwright.reproductions.wirings import (
@@ -127,8 +128,8 @@ class Done(NamedTuple):
         return said(self.plans[i], self.job.ground.space, self.job.place / "more")
 
 
-def work(jobs: list[Job]) -> Iterator[int]:
-    """Do all that jobs take, as far as it is not on disk; yield 1 for each training.
+def work(jobs: list[Job]) -> Iterator[Came]:
+    """Do all that jobs take, as far as it is not on disk; yield trainings as they come.
 
     Raises:
         ValueError: If a folder holds work of another setting.
@@ -144,12 +145,12 @@ def read(job: Job) -> Done:
     return result_of(_done(job))
 
 
-def _done(job: Job) -> Generator[int, None, Done]:
+def _done(job: Job) -> Generator[Came, None, Done]:
     on, space = job.ground, job.ground.space
 
     def trained(
         setting: Setting, name: str, plans: list[Plan]
-    ) -> Generator[int, None, list[Trial]]:
+    ) -> Generator[Came, None, list[Trial]]:
         return counted(plans, setting, space, job.place / name, keep=True)
 
     if job.label in (DENSE, RESNET):
@@ -172,7 +173,7 @@ def _done(job: Job) -> Generator[int, None, Done]:
     return Done(job, rows, archs, few, more, again, large, plans + repeated)
 
 
-def _answered(job: Job) -> Generator[int, None, tuple[list[str], list[Row]]]:
+def _answered(job: Job) -> Generator[Came, None, tuple[list[str], list[Row]]]:
     """Search, or go on; return the answer, as given before if it was, and the evaluations."""
     path, on = job.place / "answer.json", job.ground
     if job.label == FIXED.label:
@@ -198,7 +199,7 @@ def methods_of(job: Job) -> list[Method]:
 
 def search(
     on: Ground, method: Method, seed: int, place: Path, *, regime: Regime
-) -> Generator[int, None, tuple[Run, Searcher]]:
+) -> Generator[Came, None, tuple[Run, Searcher]]:
     """Search, or go on, until the evaluations are spent.
 
     Args:
@@ -209,7 +210,7 @@ def search(
         regime: How candidates are trained.
 
     Yields:
-        How many evaluations have come in; first those of earlier lives.
+        Evaluations as they come in; first those of earlier lives.
 
     Returns:
         The run, and the searcher with what it has learned.
