@@ -265,12 +265,12 @@ def test_the_environment_names_certificates(get, server, monkeypatch):
     assert get(ca_file=None).read_bytes() == CONTENT
 
 
-def test_nobody_listens():
+def test_nobody_listens(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(ConnectionError, match=r"127.0.0.1 cannot be reached .*same command"):
-        download(f"https://127.0.0.1:{port}/x", sha256=SHA)
+        download(f"https://127.0.0.1:{port}/x", tmp_path / "x", sha256=SHA)
 
 
 @pytest.mark.parametrize(
