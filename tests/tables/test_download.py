@@ -254,10 +254,10 @@ def test_an_unknown_authority_is_not_trusted(get):
         get(ca_file=None)
 
 
-def test_another_host_than_the_certificate_names(server):
+def test_another_host_than_the_certificate_names(server, tmp_path):
     url = server[0].replace("127.0.0.1", "localhost")
     with pytest.raises(ConnectionError, match="localhost cannot be trusted"):
-        download(f"{url}/x", sha256=SHA, ca_file=server[1])
+        download(f"{url}/x", tmp_path / "x", sha256=SHA, ca_file=server[1])
 
 
 def test_the_environment_names_certificates(get, server, monkeypatch):
